@@ -1,0 +1,34 @@
+"""Stage two: heads that estimate valence and arousal from cached embeddings, their training and evaluation.
+
+The names below are imported on first use, so that `import tagf_head` alone does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tagf_head.ccc import concordance_correlation_coefficient
+    from tagf_head.config import HeadConfig
+    from tagf_head.heads import build_head
+    from tagf_head.train import train_head
+
+__all__ = ["HeadConfig", "build_head", "concordance_correlation_coefficient", "train_head"]
+
+_MODULES = {
+    "HeadConfig": "tagf_head.config",
+    "build_head": "tagf_head.heads",
+    "concordance_correlation_coefficient": "tagf_head.ccc",
+    "train_head": "tagf_head.train",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
