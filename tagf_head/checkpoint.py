@@ -1,0 +1,161 @@
+"""A trained head in one safetensors file that says which features it belongs to.
+
+Everything that is needed to use the weights lies in the file's metadata, so that a checkpoint can be moved
+without its run folder. safetensors holds no code: a checkpoint from elsewhere cannot run any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from cache import CacheError, FeatureSpec
+from cache.settings import parse_settings, to_mapping
+from tagf_head.config import TrainConfig
+from tagf_head.errors import CheckpointError
+from tagf_head.heads import build_head
+from tagf_head.run_folder import write_file
+
+FORMAT = "tagf-head-1"
+
+# One key alone: safetensors writes several in an order that differs from process to process.
+_METADATA_KEY = "tagf"
+_RANDOM_WEIGHTS = "random:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """What a head was trained with.
+
+    Attributes:
+        train: Settings, with the widths of the store in `train.head`.
+        spec: Spec of the features.
+        features_digest: SHA-256 of the store's content.
+        annotations_digest: SHA-256 of the labels of the training and the validation split.
+        best_epoch: Epoch of these weights, counted from 1.
+        validation_ccc: CCC of these weights on the validation split: `valence`, `arousal`, `mean`.
+        versions: Versions of the computing libraries.
+    """
+
+    train: TrainConfig
+    spec: FeatureSpec
+    features_digest: str
+    annotations_digest: str
+    best_epoch: int
+    validation_ccc: Mapping[str, float]
+    versions: Mapping[str, str]
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether a frozen backbone of the features had random weights."""
+        return has_random_weights(self.spec)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values, for the checkpoint's metadata and for config.yaml."""
+        return {
+            "format": FORMAT,
+            "train": to_mapping(self.train),
+            "seed": self.train.seed,
+            "best_epoch": self.best_epoch,
+            "validation_ccc": dict(self.validation_ccc),
+            "annotations_digest": self.annotations_digest,
+            "features": {
+                "fingerprint": self.spec.fingerprint,
+                "digest": self.features_digest,
+                "random_weights": self.random_weights,
+                "spec": json.loads(self.spec.to_json()),
+            },
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], *, where: str) -> CheckpointInfo:
+        """Inverse of `to_mapping`.
+
+        Raises:
+            CheckpointError: `mapping` was not written by `to_mapping` of this version.
+        """
+        if mapping.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{where}: expected a checkpoint of format {FORMAT!r}, got {mapping.get('format')!r}; train "
+                "again with this version of tagf_head"
+            )
+        try:
+            return cls(
+                train=parse_settings(TrainConfig, mapping["train"], where=where, section="train"),
+                spec=FeatureSpec.from_json(json.dumps(mapping["features"]["spec"])),
+                features_digest=str(mapping["features"]["digest"]),
+                annotations_digest=str(mapping["annotations_digest"]),
+                best_epoch=int(mapping["best_epoch"]),
+                validation_ccc={name: float(value) for name, value in mapping["validation_ccc"].items()},
+                versions={name: str(value) for name, value in mapping["versions"].items()},
+            )
+        except (CacheError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise CheckpointError(
+                f"{where}: the checkpoint's description is damaged ({error}); train again"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A trained head in evaluation mode, and what it was trained with."""
+
+    head: nn.Module
+    info: CheckpointInfo
+
+
+def has_random_weights(spec: FeatureSpec) -> bool:
+    """Whether a backbone's weights are ``random:SEED``: then no result says anything about real media."""
+    return any(
+        isinstance(value, str) and value.startswith(_RANDOM_WEIGHTS) for value in spec.settings.values()
+    )
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Tensor], info: CheckpointInfo) -> None:
+    """Write a head's `state_dict` and its description; the same content gives the same bytes."""
+    # Cloned, since steps that share their weights give one tensor under several names, which safetensors
+    # refuses.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    description = json.dumps(info.to_mapping(), sort_keys=True, allow_nan=False)
+    write_file(path, save(tensors, metadata={_METADATA_KEY: description}))
+
+
+def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a checkpoint and build its head.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, no checkpoint of this project, or does not fit its
+            own settings.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"no checkpoint at {path}; train a head first ('tagf train')")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is no safetensors file, or a damaged one ({error}); train again"
+        ) from error
+    if _METADATA_KEY not in metadata:
+        raise CheckpointError(
+            f"{path} holds tensors but no description of a tagf head; give a run's best.safetensors"
+        )
+    info = CheckpointInfo.from_mapping(json.loads(metadata[_METADATA_KEY]), where=str(path))
+    head = build_head(info.train.head)
+    try:
+        head.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path} does not fit its own head {info.train.head.name!r} ({reason}); train again"
+        ) from error
+    return Checkpoint(head=head.to(device).eval(), info=info)

@@ -1,0 +1,77 @@
+"""predictions.parquet: exactly the columns that were promised, the same bytes each time."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tagf_head.errors import HeadError
+from tagf_head.predictions import Predictions, read_predictions, write_predictions
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    return Predictions(
+        clip_ids=("b", "a_left"),
+        row_size=np.array([3, 2]),
+        frame=np.array([0, 1, 3, 0, 1]),
+        time_s=np.array([0.1, 0.14, 0.2, 5.0, 5.04]),
+        values=np.array([[0.1, -0.1], [0.2, -0.2], [0.3, -0.3], [0.4, -0.4], [0.5, -0.5]], np.float32),
+        face_found=np.array([True, False, True, True, False]),
+    )
+
+
+def test_columns(tmp_path: Path, predictions: Predictions) -> None:
+    write_predictions(tmp_path / "new" / "predictions.parquet", predictions)
+    table = pandas.read_parquet(tmp_path / "new" / "predictions.parquet")
+    assert list(table.columns) == ["clip_id", "frame", "time_s", "valence", "arousal", "face_found"]
+    assert table["clip_id"].tolist() == ["b", "b", "b", "a_left", "a_left"]
+    assert table["frame"].tolist() == [0, 1, 3, 0, 1]
+    assert table["time_s"].tolist() == [0.1, 0.14, 0.2, 5.0, 5.04]
+    assert table["valence"].to_numpy().tolist() == predictions.values[:, 0].tolist()
+    assert table["arousal"].to_numpy().tolist() == predictions.values[:, 1].tolist()
+    assert table["face_found"].tolist() == [True, False, True, True, False]
+
+
+def test_round_trip_and_equal_bytes(tmp_path: Path, predictions: Predictions) -> None:
+    write_predictions(tmp_path / "a", predictions)
+    found = read_predictions(tmp_path / "a")
+    for field in dataclasses.fields(Predictions):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(predictions, field.name))
+    write_predictions(tmp_path / "b", found)
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+
+
+def test_no_rows(tmp_path: Path) -> None:
+    empty = Predictions(
+        clip_ids=(),
+        row_size=np.zeros(0, np.int64),
+        frame=np.zeros(0, np.int64),
+        time_s=np.zeros(0),
+        values=np.zeros((0, 2), np.float32),
+        face_found=np.zeros(0, bool),
+    )
+    write_predictions(tmp_path / "a", empty)
+    assert read_predictions(tmp_path / "a").clip_ids == ()
+
+
+def test_files_that_hold_no_predictions(tmp_path: Path, predictions: Predictions) -> None:
+    with pytest.raises(HeadError, match="none cannot be read as Parquet"):
+        read_predictions(tmp_path / "none")
+    (tmp_path / "text").write_text("no Parquet")
+    with pytest.raises(HeadError, match="text cannot be read as Parquet"):
+        read_predictions(tmp_path / "text")
+    pq.write_table(pa.table({"clip_id": ["a"]}), tmp_path / "foreign")
+    with pytest.raises(HeadError, match=r"expected columns clip_id, frame, .* got clip_id \(string\)"):
+        read_predictions(tmp_path / "foreign")
+    write_predictions(tmp_path / "a", predictions)
+    table = pq.read_table(tmp_path / "a")
+    pq.write_table(table.take([0, 3, 1, 2, 4]), tmp_path / "mixed")
+    with pytest.raises(HeadError, match="rows of a clip must follow one another"):
+        read_predictions(tmp_path / "mixed")
