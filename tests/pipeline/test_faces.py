@@ -1,0 +1,142 @@
+"""Detection of a drawn face whose box is known, and the choice of the subject."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from facenet_pytorch import MTCNN
+
+from pipeline.errors import FaceDetectionError
+from pipeline.faces import Face, FaceDetector, subject_of
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union, counted on a fine grid of points."""
+    x, y = np.meshgrid(np.arange(-50, 400) + 0.5, np.arange(-50, 400) + 0.5)
+    inside = [(x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3]) for box in (first, second)]
+    return float((inside[0] & inside[1]).sum() / (inside[0] | inside[1]).sum())
+
+
+@pytest.mark.parametrize(("center", "height"), [((160, 125), 150), ((90, 120), 120), ((220, 130), 190)])
+def test_a_drawn_face_is_found_where_it_was_drawn(draw_face, detector, center, height):
+    picture, box = draw_face((320, 240), center, height)
+    (faces,) = detector.detect([picture])
+    assert len(faces) == 1
+    (face,) = faces
+    assert face.box.shape == (4,)
+    assert face.box.dtype == face.landmarks.dtype == np.float32
+    assert overlap(face.box, box) > 0.75
+    assert 0.95 < face.score <= 1
+    # Left eye, right eye, nose, left and right corner of the mouth, as the face was drawn.
+    drawn = np.array([(-0.32, -0.14), (0.32, -0.14), (0, 0.24), (-0.28, 0.56), (0.28, 0.56)])
+    np.testing.assert_allclose(face.landmarks, np.array(center) + drawn * height / 2, atol=0.1 * height)
+    assert face.area_px == pytest.approx(float(np.prod(face.box[2:] - face.box[:2])), rel=1e-6)
+
+
+def test_no_face_where_none_is_drawn(draw_face, detector):
+    picture, _ = draw_face((320, 240), None)
+    assert detector.detect([picture]) == [()]
+    assert detector.detect([]) == []
+
+
+def test_a_picture_has_the_same_faces_alone_and_in_any_company(draw_face, detector):
+    pictures = [draw_face((320, 240), (100 + 12 * k, 120), 110 + 10 * k)[0] for k in range(5)]
+    pictures.append(draw_face((200, 180), (100, 95), 120)[0])  # another size
+    together = detector.detect(pictures)
+    for picture, faces in zip(pictures, together, strict=True):
+        (alone,) = detector.detect([picture])
+        for a, b in zip(alone, faces, strict=True):
+            np.testing.assert_array_equal(a.box, b.box)
+            np.testing.assert_array_equal(a.landmarks, b.landmarks)
+            assert a.score == b.score
+
+
+def test_faces_are_the_packages_own(draw_face, detector):
+    picture, _ = draw_face((320, 240), (150, 120), 140)
+    boxes, scores, landmarks = MTCNN(keep_all=True, min_face_size=40).eval().detect(picture, landmarks=True)
+    (face,) = detector.detect([picture])[0]
+    np.testing.assert_array_equal(face.box, boxes[0].astype(np.float32))
+    np.testing.assert_array_equal(face.landmarks, landmarks[0].astype(np.float32))
+    assert face.score == scores[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 10), (39, 300), (300, 39), (40, 40), (41, 64)])
+def test_pictures_too_small_for_a_face_have_none(detector, size):
+    height, width = size
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    assert detector.detect([picture]) == [()]
+
+
+def test_the_smallest_face_is_a_setting(draw_face):
+    picture, _ = draw_face((200, 160), (100, 80), 30)
+    assert len(FaceDetector(min_size_px=20).detect([picture])[0]) == 1
+    assert FaceDetector(min_size_px=60).detect([picture]) == [()]
+
+
+def test_faces_cut_by_the_pictures_edge_do_no_harm(draw_face):
+    keen = FaceDetector(min_size_px=12)
+    for center in [(0, 60), (160, 60), (80, 0), (80, 120), (0, 0), (170, 130)]:
+        for height in (60, 140):
+            keen.detect([draw_face((160, 120), center, height)[0]])
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((240, 320), np.uint8), np.zeros((240, 320, 4), np.uint8), np.zeros((240, 320, 3))]
+)
+def test_what_is_no_rgb_picture_is_refused(detector, picture):
+    with pytest.raises(FaceDetectionError, match=r"expected \(height, width, 3\) of uint8, got \(240, 320"):
+        detector.detect([picture])
+
+
+class _StandIn:
+    """Answers like MTCNN, with given boxes."""
+
+    def __init__(self, boxes: list[list[float]], scores: list[float], spread: float = 20.0) -> None:
+        points = np.array([(0, 0), (2, 0), (1, 1), (0, 2), (2, 2)]) * spread
+        self._answer = (
+            np.array(boxes, object),
+            np.array(scores, object),
+            np.array([points] * len(boxes), object),
+        )
+
+    def detect(self, picture: np.ndarray, landmarks: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self._answer
+
+
+def detected(monkeypatch, detector, *answer) -> tuple[Face, ...]:
+    monkeypatch.setattr(detector, "_mtcnn", _StandIn(*answer))
+    return detector.detect([np.zeros((240, 320, 3), np.uint8)])[0]
+
+
+def test_faces_come_largest_first_and_ties_are_settled(monkeypatch, detector):
+    boxes = [[0, 0, 10, 10], [50, 0, 90, 20], [50, 40, 70, 80], [5, 40, 25, 80], [5, 10, 25, 50]]
+    scores = [0.99, 0.92, 0.97, 0.97, 0.97]
+    faces = detected(monkeypatch, detector, boxes, scores)
+    assert [face.box.tolist() for face in faces] == [boxes[4], boxes[3], boxes[2], boxes[1], boxes[0]]
+
+
+def test_the_subject_is_the_largest_face_that_is_probable_enough(monkeypatch, detector):
+    boxes = [[0, 0, 100, 100], [0, 0, 50, 50], [0, 0, 20, 20]]
+    faces = detected(monkeypatch, detector, boxes, [0.75, 0.9, 0.99])
+    subject = subject_of(faces, 0.9)
+    assert subject is not None
+    assert subject.box.tolist() == boxes[1]
+    assert subject_of(faces, 0.995) is None
+    assert subject_of((), 0.5) is None
+
+
+def test_boxes_without_extent_and_landmarks_in_one_point_are_no_faces(monkeypatch, detector):
+    assert detected(monkeypatch, detector, [[10, 10, 10, 50], [10, 50, 40, 20]], [0.99, 0.99]) == ()
+    assert detected(monkeypatch, detector, [[10, 10, 60, 60]], [0.99], 0.01) == ()
+
+
+def test_what_mtcnn_fails_on_is_named(monkeypatch, detector):
+    class _Failing:
+        def detect(self, picture, landmarks):
+            raise IndexError("mask [7]\ndoes not match")
+
+    monkeypatch.setattr(detector, "_mtcnn", _Failing())
+    with pytest.raises(
+        FaceDetectionError, match=r"picture of 320 x 240 px: .*IndexError: mask \[7\] does not match"
+    ):
+        detector.detect([np.zeros((240, 320, 3), np.uint8)])
