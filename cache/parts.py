@@ -1,0 +1,299 @@
+"""Finished clips, one immutable file each, in a work directory.
+
+A part is an uncompressed npz: ``key.json``, ``facts.json`` and ``arrays.json`` (the arrays' names), then one
+npy member per array, in a fixed order and with fixed dates, so that equal features give equal bytes. It is
+committed whole or not at all, by any number of processes or machines at once. Its file is named by a digest
+of its key, so that clip ids never become paths.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.atomic_file import make_directory, remove_leftovers, replacement_of
+from cache.errors import CorruptFeatureError, StorageError, UnknownClipError
+from cache.features import FRAME_ARRAYS, ClipFeatures
+from cache.spec import FINGERPRINT_LENGTH, FeatureSpec
+
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+_KEY_MEMBER = "key.json"
+_FACTS_MEMBER = "facts.json"
+_ARRAYS_MEMBER = "arrays.json"
+_STREAM_PREFIX = "streams/"
+_DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that zip can hold
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipKey:
+    """What one clip's features were made from.
+
+    Attributes:
+        clip_id: The clip's name, unique in a store.
+        media_sha256: Digest of the media file.
+        faces_sha256: Digest of the file that the faces were taken from; ``None`` where they were detected.
+        selection: Which subject, track and streams of the media file, in the manifest's words.
+        fingerprint: `FeatureSpec.fingerprint` of the extraction.
+    """
+
+    clip_id: str
+    media_sha256: str
+    faces_sha256: str | None
+    selection: str
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        if not self.clip_id:
+            raise ValueError("clip_id must not be empty")
+        try:
+            self.clip_id.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"clip_id must be valid Unicode, got {self.clip_id!r}; rename the file that it was taken from"
+            ) from error
+        for name in ("media_sha256", "faces_sha256"):
+            value = getattr(self, name)
+            if value is not None and not _SHA256.fullmatch(value):
+                raise ValueError(f"{name} must be 64 hexadecimal digits, got {value!r}")
+        if not _FINGERPRINT.fullmatch(self.fingerprint):
+            raise ValueError(
+                f"fingerprint must be {FINGERPRINT_LENGTH} hexadecimal digits, got {self.fingerprint!r}"
+            )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the key as canonical JSON, 64 hexadecimal digits."""
+        return hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """One finished clip.
+
+    Attributes:
+        key: What it was made from.
+        features: Its rows, read-only.
+        facts: Provenance: code digest, facts of the media, machine.
+    """
+
+    key: ClipKey
+    features: ClipFeatures
+    facts: Mapping[str, Json]
+
+
+class PartStore:
+    """A work directory of parts.
+
+    Args:
+        directory: Created with the first part. Not to lie in a DVC stage's output, which DVC would delete.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = Path(directory)
+        self._prepared: set[str] = set()
+
+    def path(self, key: ClipKey) -> Path:
+        """File of a part, whether it exists or not."""
+        return self.directory / key.fingerprint / f"{key.digest}.npz"
+
+    def __contains__(self, key: ClipKey) -> bool:
+        return self.path(key).is_file()
+
+    def commit(self, key: ClipKey, features: ClipFeatures, facts: Mapping[str, Json]) -> Path:
+        """Write one part, whole or not at all; an older part of the same key is replaced.
+
+        Raises:
+            ValueError: `facts` is not JSON.
+            StorageError: The disk is full or not writable.
+        """
+        arrays: dict[str, NDArray[Any]] = {name: getattr(features, name) for name in FRAME_ARRAYS}
+        arrays |= {f"{_STREAM_PREFIX}{name}": features.streams[name] for name in sorted(features.streams)}
+        documents = {
+            _KEY_MEMBER: canonical_json(asdict(key)),
+            _FACTS_MEMBER: canonical_json(facts),
+            _ARRAYS_MEMBER: canonical_json(list(arrays)),
+        }
+        path = self.path(key)
+        what = f"the part of clip {key.clip_id!r}"
+        with self._writing(what, key.fingerprint), replacement_of(path) as file:
+            _write(file, documents, arrays)
+        return path
+
+    def read(self, key: ClipKey) -> Part:
+        """One part, its checksums verified.
+
+        Raises:
+            UnknownClipError: There is no such part.
+            CorruptFeatureError: The file is damaged, or holds another part.
+        """
+        with self._reading(key) as archive:
+            facts = _checked_facts(archive, key)
+            # By a list of our own, which has a checksum as all members have: zip's list of names has none,
+            # and a flipped bit in it can make members vanish.
+            names = _member_json(archive, _ARRAYS_MEMBER)
+            arrays = {name: _npy_array(archive.read(f"{name}.npy")) for name in names}
+            streams = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_STREAM_PREFIX)}
+            features = ClipFeatures(
+                streams={name.removeprefix(_STREAM_PREFIX): rows for name, rows in streams.items()},
+                **arrays,
+            )
+        return Part(key=key, features=features, facts=facts)
+
+    def facts(self, key: ClipKey) -> Mapping[str, Json]:
+        """Provenance of one part, without reading its arrays.
+
+        Raises:
+            UnknownClipError: There is no such part.
+            CorruptFeatureError: The file is damaged, or holds another part.
+        """
+        with self._reading(key) as archive:
+            return _checked_facts(archive, key)
+
+    def num_frames(self, key: ClipKey) -> int:
+        """Number of rows of one part, without reading its streams.
+
+        Raises:
+            UnknownClipError: There is no such part.
+            CorruptFeatureError: The file is damaged, or holds another part.
+        """
+        with self._reading(key) as archive:
+            _checked_facts(archive, key)
+            return len(_npy_array(archive.read("time_s.npy")))
+
+    def discard(self, key: ClipKey) -> None:
+        """Remove one part, if it is there."""
+        self.path(key).unlink(missing_ok=True)
+
+    def write_spec(self, spec: FeatureSpec) -> None:
+        """Keep a spec beside its parts, so that a later run can name the settings that differ.
+
+        Raises:
+            StorageError: The disk is full or not writable.
+        """
+        path = self._spec_path(spec.fingerprint)
+        if not path.is_file():
+            with self._writing("the feature spec", spec.fingerprint), replacement_of(path) as file:
+                file.write(spec.to_json().encode())
+
+    def read_spec(self, fingerprint: str) -> FeatureSpec | None:
+        """The spec of a fingerprint, as far as `write_spec` kept it."""
+        try:
+            return FeatureSpec.from_json(self._spec_path(fingerprint).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _spec_path(self, fingerprint: str) -> Path:
+        return self.directory / fingerprint / "spec.json"
+
+    @contextmanager
+    def _writing(self, what: str, fingerprint: str) -> Iterator[None]:
+        """Prepare the directory, and name the work directory in what the disk refuses."""
+        directory = self.directory / fingerprint
+        try:
+            make_directory(directory)
+            if fingerprint not in self._prepared:
+                remove_leftovers(directory)
+                self._prepared.add(fingerprint)
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {what} into {directory}: {error.strerror or error}; free space there or "
+                "choose another work directory"
+            ) from error
+
+    @contextmanager
+    def _reading(self, key: ClipKey) -> Iterator[zipfile.ZipFile]:
+        """The open archive of a part; whatever its damage makes of it becomes a CorruptFeatureError."""
+        path = self.path(key)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                yield archive
+        except FileNotFoundError as error:
+            raise UnknownClipError(f"clip {key.clip_id!r} has no part at {path}; extract it first") from error
+        # Damage shows as any of a dozen errors (BadZipFile, EOFError, NotImplementedError for a flipped
+        # compression method, RuntimeError for a flipped encryption bit, ...): all but those of the system
+        # itself.
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # an impossible offset
+                raise
+            raise CorruptFeatureError(
+                f"the part of clip {key.clip_id!r} at {path} is damaged ({error or type(error).__name__}); "
+                "delete it and extract the clip again"
+            ) from error
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys, no spaces and ASCII alone, equal for equal values.
+
+    Raises:
+        ValueError: `value` is not JSON, or holds a number that is not finite.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    except TypeError as error:
+        raise ValueError(f"expected JSON values, got {value!r:.200} ({error})") from error
+
+
+def _write(file: BinaryIO, documents: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, text in documents.items():
+            with archive.open(_member(name), "w") as stream:
+                stream.write(text.encode())
+        for name, array in arrays.items():
+            info = _member(f"{name}.npy")
+            info.file_size = (
+                array.nbytes + 4096
+            )  # an upper bound, by which zipfile decides on its 64-bit form
+            with archive.open(info, "w") as stream:
+                np.lib.format.write_array(
+                    stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
+                )
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, date_time=_DATE)
+    info.create_system = 3  # Unix, on every system
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _checked_facts(archive: zipfile.ZipFile, key: ClipKey) -> Mapping[str, Json]:
+    found = _member_json(archive, _KEY_MEMBER)
+    wanted = asdict(key)
+    if found != wanted:
+        differing = ", ".join(
+            field.name for field in fields(key) if found.get(field.name) != wanted[field.name]
+        )
+        raise ValueError(f"it holds the part of another key, which differs in {differing}")
+    facts: Mapping[str, Json] = _member_json(archive, _FACTS_MEMBER)
+    return facts
+
+
+def _member_json(archive: zipfile.ZipFile, name: str) -> Any:
+    return json.loads(archive.read(name))
+
+
+def _npy_array(data: bytes) -> NDArray[Any]:
+    """The array of an npy file's bytes, as a read-only view of them."""
+    file = io.BytesIO(data)
+    np.lib.format.read_magic(file)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if fortran_order or len(data) != file.tell() + dtype.itemsize * int(np.prod(shape)):
+        raise ValueError("an array's header does not fit its data")
+    return np.ndarray(shape, dtype, buffer=data, offset=file.tell())

@@ -1,0 +1,162 @@
+"""What a store gives: the rows of one clip, read when they are asked for, or those of all clips in memory.
+
+Shapes: N rows, D features of a stream, V views of the visual stream, C clips.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import StoreFormatError
+from cache.features import VISUAL_STREAM
+from cache.layout import CLIP_FACTS
+from cache.parts import ClipKey, Json
+
+AUDIO_STREAM = "audio"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedFeatures:
+    """A whole store in memory, the rows of one clip after another.
+
+    Attributes:
+        clip_ids: The C clips, in the store's order.
+        row_size: ``(C,)`` int64, rows of each clip.
+        row_start: ``(C,)`` int64, first row of each clip.
+        streams: Embeddings by name, float16: ``visual`` is ``(V, N, D_v)``, every other stream ``(N, D)``.
+        time_s: ``(N,)`` float64, seconds on the container's timeline.
+        source_frame: ``(N,)`` int64, index of the decoded picture in its video.
+        face_found: ``(N,)`` bool.
+        audio_found: ``(N,)`` bool.
+        face_box: ``(N, 4)`` float32, x0, y0, x1, y1 in pixels of the decoded picture.
+        face_score: ``(N,)`` float32.
+    """
+
+    clip_ids: tuple[str, ...]
+    row_size: NDArray[np.int64]
+    row_start: NDArray[np.int64]
+    streams: Mapping[str, NDArray[np.float16]]
+    time_s: NDArray[np.float64]
+    source_frame: NDArray[np.int64]
+    face_found: NDArray[np.bool_]
+    audio_found: NDArray[np.bool_]
+    face_box: NDArray[np.float32]
+    face_score: NDArray[np.float32]
+
+
+class ClipRows:
+    """The rows of one clip; each array is read when it is first asked for, and kept.
+
+    Attributes:
+        clip_id: The clip.
+        num_frames: Its number of rows N.
+    """
+
+    def __init__(
+        self,
+        clip_id: str,
+        num_frames: int,
+        stream_names: tuple[str, ...],
+        read: Callable[[str], NDArray[Any]],
+    ) -> None:
+        """Made by `FeatureStore`.
+
+        Args:
+            clip_id: The clip.
+            num_frames: Its number of rows.
+            stream_names: The store's streams.
+            read: Reads this clip's rows of the array of that name.
+        """
+        self.clip_id = clip_id
+        self.num_frames = num_frames
+        self._stream_names = stream_names
+        self._read = read
+        self._streams: dict[str, NDArray[np.float16]] = {}
+
+    def __repr__(self) -> str:
+        return f"ClipRows({self.clip_id!r}, {self.num_frames} frames)"
+
+    def stream(self, name: str) -> NDArray[np.float16]:
+        """Rows of one stream, ``(V, N, D_v)`` for ``visual``, ``(N, D)`` for every other.
+
+        Raises:
+            StoreFormatError: The store has no such stream.
+            CorruptFeatureError: A chunk is damaged.
+            IncompleteStoreError: An object has gone since the store was opened.
+        """
+        if name not in self._stream_names:
+            raise StoreFormatError(
+                f"clip {self.clip_id!r}: the store has no stream {name!r} "
+                f"(streams: {', '.join(self._stream_names)})"
+            )
+        if name not in self._streams:
+            self._streams[name] = self._read(name)
+        return self._streams[name]
+
+    @property
+    def visual(self) -> NDArray[np.float16]:
+        """``(V, N, D_v)``, see `stream`."""
+        return self.stream(VISUAL_STREAM)
+
+    @property
+    def audio(self) -> NDArray[np.float16]:
+        """``(N, D_a)``, see `stream`."""
+        return self.stream(AUDIO_STREAM)
+
+    @property
+    def streams(self) -> Mapping[str, NDArray[np.float16]]:
+        """All streams by name; reads all of them."""
+        return {name: self.stream(name) for name in self._stream_names}
+
+    @cached_property
+    def time_s(self) -> NDArray[np.float64]:
+        """``(N,)``, seconds on the container's timeline."""
+        return self._read("time_s")
+
+    @cached_property
+    def source_frame(self) -> NDArray[np.int64]:
+        """``(N,)``, index of the decoded picture in its video."""
+        return self._read("source_frame")
+
+    @cached_property
+    def face_found(self) -> NDArray[np.bool_]:
+        """``(N,)``."""
+        return self._read("face_found")
+
+    @cached_property
+    def audio_found(self) -> NDArray[np.bool_]:
+        """``(N,)``, whether decoded sound lies below the frame's audio example."""
+        return self._read("audio_found")
+
+    @cached_property
+    def face_box(self) -> NDArray[np.float32]:
+        """``(N, 4)``, x0, y0, x1, y1 in pixels of the decoded picture; 0 where no face was found."""
+        return self._read("face_box")
+
+    @cached_property
+    def face_score(self) -> NDArray[np.float32]:
+        """``(N,)``, probability of the face; 0 where none was found."""
+        return self._read("face_score")
+
+    @property
+    def key(self) -> ClipKey:
+        """What the clip was extracted from."""
+        return ClipKey(**self._provenance["key"])
+
+    @property
+    def facts(self) -> Mapping[str, Json]:
+        """Provenance: facts of the media, digest of the code, machine."""
+        facts: Mapping[str, Json] = self._provenance["facts"]
+        return facts
+
+    @cached_property
+    def _provenance(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self._read(CLIP_FACTS).item())
+        return document

@@ -1,0 +1,354 @@
+"""Packing: what a plain dictionary of arrays would hold, in bytes that depend on parts and order alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cache import (
+    CacheError,
+    ClipFeatures,
+    CorruptFeatureError,
+    FeatureSpec,
+    FeatureStore,
+    PartStore,
+    StaleFeatureError,
+    StorageError,
+    StoreFormatError,
+    StreamSpec,
+    UnknownClipError,
+    pack_store,
+)
+from cache.features import FRAME_ARRAYS
+
+AUDIO = StreamSpec(name="audio", num_features=3)
+STREAMS = [
+    (StreamSpec(name="visual", num_features=2, views=("center",)), AUDIO),
+    (
+        AUDIO,
+        StreamSpec(name="visual", num_features=2, views=("a", "b", "c")),
+        StreamSpec(name="text", num_features=1),
+    ),
+    (AUDIO,),
+]
+
+
+def flat(features: dict[str, ClipFeatures], name: str) -> np.ndarray:
+    """What an array of the store has to hold: all clips' rows, one after another."""
+    if name in FRAME_ARRAYS:
+        return np.concatenate([getattr(clip, name) for clip in features.values()])
+    return np.concatenate([clip.streams[name] for clip in features.values()], axis=-2)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    num_frames=st.lists(st.integers(0, 11), min_size=1, max_size=6),
+    order=st.randoms(use_true_random=False),
+    streams=st.sampled_from(STREAMS),
+    chunk_rows=st.integers(1, 3),
+    chunks_per_shard=st.integers(1, 3),
+)
+def test_a_store_is_what_a_dict_of_arrays_is(
+    tmp_path_factory: pytest.TempPathFactory,
+    commit_clips: Any,
+    read_raw: Callable[[Path, str], np.ndarray],
+    num_frames: list[int],
+    order: Any,
+    streams: tuple[StreamSpec, ...],
+    chunk_rows: int,
+    chunks_per_shard: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("property")
+    spec = FeatureSpec(streams=streams, settings={})
+    sources, features = commit_clips(directory / "parts", num_frames, spec=spec)
+    order.shuffle(sources)
+    features = {key.clip_id: features[key.clip_id] for _, key in sources}
+    path = directory / "store"
+    pack_store(sources, spec, path, chunk_rows=chunk_rows, shard_rows=chunk_rows * chunks_per_shard)
+
+    store = FeatureStore.open(path)
+    loaded = store.load()
+    assert store.clip_ids == loaded.clip_ids == tuple(features) == tuple(store)
+    assert loaded.row_size.tolist() == [clip.num_frames for clip in features.values()]
+    assert loaded.row_start.tolist() == [sum(loaded.row_size[:index]) for index in range(len(features))]
+    names = [stream.name for stream in streams]
+    assert list(loaded.streams) == names
+    for name in (*names, *FRAME_ARRAYS):
+        wanted = flat(features, name)
+        got = loaded.streams[name] if name in names else getattr(loaded, name)
+        raw = read_raw(path, name)
+        assert got.dtype == raw.dtype == wanted.dtype
+        assert got.shape == raw.shape == wanted.shape
+        assert got.tobytes() == raw.tobytes() == wanted.tobytes()
+        for clip_id, clip in features.items():
+            rows = store[clip_id]
+            part = clip.streams[name] if name in names else getattr(clip, name)
+            got = rows.stream(name) if name in names else getattr(rows, name)
+            assert got.dtype == part.dtype
+            assert got.shape == part.shape
+            assert got.tobytes() == part.tobytes()
+
+
+def test_bytes_depend_on_parts_and_order_alone(
+    tmp_path: Path, spec: FeatureSpec, commit_clips: Any, objects_of: Any
+) -> None:
+    sources, _ = commit_clips(tmp_path / "a" / "parts", [5, 0, 9])
+    again, _ = commit_clips(tmp_path / "elsewhere" / "work", [5, 0, 9])
+    pack_store(sources, spec, tmp_path / "a" / "one.zarr", chunk_rows=2, shard_rows=4)
+    pack_store(again, spec, tmp_path / "two.zarr", chunk_rows=2, shard_rows=4)
+    pack_store(again[::-1], spec, tmp_path / "three.zarr", chunk_rows=2, shard_rows=4)
+    one, two, three = (objects_of(tmp_path / name) for name in ("a/one.zarr", "two.zarr", "three.zarr"))
+    assert one == two
+    assert one.keys() == three.keys()
+    assert one["audio/c/0/0"] != three["audio/c/0/0"]
+    pack_store(sources, spec, tmp_path / "three.zarr", chunk_rows=2, shard_rows=4)
+    assert objects_of(tmp_path / "three.zarr") == one
+
+
+def test_defaults_and_metadata(tmp_path: Path, spec: FeatureSpec, commit_clips: Any) -> None:
+    sources, _ = commit_clips(tmp_path / "parts", [3])
+    seen: list[int] = []
+    pack_store(sources, spec, tmp_path / "s", attributes={"title": "test"}, progress=seen.append)
+    assert seen == [1]
+    group = zarr.open_group(tmp_path / "s", mode="r")
+    assert dict(group.attrs) == {
+        "format": "tagf-feature-store",
+        "format_version": 1,
+        "fingerprint": spec.fingerprint,
+        "streams": ["visual", "audio", "text"],
+        "feature_spec": json.loads(spec.to_json()),
+        "title": "test",
+    }
+    dimensions = {
+        "visual": ("view", "frame", "visual_feature"),
+        "audio": ("frame", "audio_feature"),
+        "text": ("frame", "text_feature"),
+        "time_s": ("frame",),
+        "source_frame": ("frame",),
+        "face_found": ("frame",),
+        "audio_found": ("frame",),
+        "face_box": ("frame", "box_edge"),
+        "face_score": ("frame",),
+        "clip_id": ("clip",),
+        "row_size": ("clip",),
+        "clip_facts": ("clip",),
+    }
+    arrays = dict(group.arrays())
+    assert arrays.keys() == dimensions.keys()
+    for name, wanted in dimensions.items():
+        meta = json.loads((tmp_path / "s" / name / "zarr.json").read_text())
+        axis = 1 if name == "visual" else 0
+        assert tuple(meta["dimension_names"]) == wanted
+        assert meta["attributes"]["long_name"]
+        assert name in ("clip_id", "clip_facts") or name == "row_size" or meta["attributes"]["units"]
+        assert meta["chunk_grid"]["configuration"]["chunk_shape"][axis] == 65536
+        (sharding,) = meta["codecs"]
+        assert sharding["configuration"]["chunk_shape"][axis] == 1024
+        assert sharding["configuration"]["codecs"][-1] == {"name": "crc32c"}
+        assert sharding["configuration"]["index_codecs"][-1] == {"name": "crc32c"}
+    assert arrays["visual"].shards == (1, 65536, 5)
+    assert arrays["row_size"].attrs["sample_dimension"] == "frame"
+    assert arrays["visual"].attrs["views"] == ["center", "flip"]
+
+
+def test_chunks_of_zeros_are_written(
+    tmp_path: Path, spec: FeatureSpec, make_features: Any, make_key: Any
+) -> None:
+    features = make_features(8)
+    zeros = {name: np.zeros_like(rows) for name, rows in features.streams.items()}
+    parts = PartStore(tmp_path / "parts")
+    parts.commit(make_key("v1"), ClipFeatures(**{**vars(features), "streams": zeros}), {})
+    pack_store([(parts, make_key("v1"))], spec, tmp_path / "s", chunk_rows=2, shard_rows=4)
+    sizes = {path.stat().st_size for path in (tmp_path / "s" / "visual" / "c").rglob("0") if path.is_file()}
+    chunk_bytes = 2 * 5 * 2 + 4  # 2 rows of 5 float16, the CRC
+    assert sizes == {2 * chunk_bytes + 2 * 16 + 4}
+
+
+def test_no_more_than_a_shard_of_each_array_is_in_memory(
+    tmp_path: Path, make_features: Any, make_key: Any
+) -> None:
+    spec = FeatureSpec(streams=(StreamSpec(name="audio", num_features=512),), settings={})
+    parts, features = PartStore(tmp_path / "parts"), make_features(500, spec=spec)
+    keys = [make_key(f"v{index}", spec) for index in range(16)]
+    for key in keys:
+        parts.commit(key, features, {})
+    sources = [(parts, key) for key in keys]
+    pack_store(
+        sources[:1], spec, tmp_path / "first", chunk_rows=64, shard_rows=512
+    )  # zarr is imported by now
+    tracemalloc.start()
+    pack_store(sources, spec, tmp_path / "s", chunk_rows=64, shard_rows=512)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    shard_bytes, total_bytes = 512 * 512 * 2, 16 * 500 * 512 * 2
+    assert peak < 8 * shard_bytes  # the shard, the part, zarr's encoded copies
+    assert total_bytes > 15 * shard_bytes
+
+
+def test_provenance_is_in_the_store(tmp_path: Path, spec: FeatureSpec, commit_clips: Any) -> None:
+    sources, _ = commit_clips(tmp_path / "parts", [2, 3])
+    pack_store(sources, spec, tmp_path / "s")
+    texts = zarr.open_group(tmp_path / "s", mode="r")["clip_facts"][:]
+    assert [json.loads(text) for text in texts] == [
+        {"key": asdict(key), "facts": {"codec": "h264", "index": index}}
+        for index, (_, key) in enumerate(sources)
+    ]
+    rows = FeatureStore.open(tmp_path / "s")["clip_1"]
+    assert rows.key == sources[1][1]
+    assert rows.facts == {"codec": "h264", "index": 1}
+
+
+def test_stale_parts_are_refused_with_what_differs(
+    tmp_path: Path, spec: FeatureSpec, commit_clips: Any
+) -> None:
+    sources, _ = commit_clips(tmp_path / "parts", [2])
+    asked = FeatureSpec(streams=spec.streams, settings={**spec.settings, "audio.anchor": "end"})
+    message = f"clip 'clip_0' in .* was extracted with spec {spec.fingerprint}, "
+    message += f"the store asks for {asked.fingerprint}"
+    with pytest.raises(StaleFeatureError, match=message + "; extract the clip again"):
+        pack_store(sources, asked, tmp_path / "s")
+    sources[0][0].write_spec(spec)
+    message += "; audio.anchor: 'center' in the part, 'end' asked for; extract the clip again"
+    with pytest.raises(StaleFeatureError, match=message):
+        pack_store(sources, asked, tmp_path / "s")
+
+
+def test_what_cannot_be_packed(tmp_path: Path, spec: FeatureSpec, commit_clips: Any, make_key: Any) -> None:
+    sources, _ = commit_clips(tmp_path / "parts", [2, 3])
+    parts = sources[0][0]
+    with pytest.raises(CacheError, match="clip 'clip_0' is listed twice"):
+        pack_store([*sources, sources[0]], spec, tmp_path / "s")
+    with pytest.raises(UnknownClipError, match="clip 'other' has no part"):
+        pack_store([*sources, (parts, make_key("other"))], spec, tmp_path / "s")
+    with pytest.raises(ValueError, match="attributes must not use the store's own names, got fingerprint"):
+        pack_store(sources, spec, tmp_path / "s", attributes={"fingerprint": "mine"})
+    with pytest.raises(ValueError, match="shard_rows must be a multiple of chunk_rows, got 5 and 2"):
+        pack_store(sources, spec, tmp_path / "s", chunk_rows=2, shard_rows=5)
+    assert os.listdir(tmp_path) == ["parts"]
+
+
+def test_parts_without_the_specs_streams(tmp_path: Path, make_features: Any, make_key: Any) -> None:
+    spec = FeatureSpec(streams=(StreamSpec(name="audio", num_features=4),), settings={})
+    parts = PartStore(tmp_path / "parts")
+    parts.commit(make_key("v1", spec), make_features(2), {})
+    with pytest.raises(
+        StoreFormatError, match=r"clip 'v1' does not have the streams of spec .*'audio': \(2, 4\)"
+    ):
+        pack_store([(parts, make_key("v1", spec))], spec, tmp_path / "s")
+    assert os.listdir(tmp_path) == ["parts"]
+
+
+def test_a_damaged_part_leaves_the_previous_store(
+    packed: Any, tmp_path: Path, spec: FeatureSpec, objects_of: Any, commit_clips: Any
+) -> None:
+    path, _ = packed
+    before = objects_of(path)
+    sources, features = commit_clips(tmp_path / "more", [5, 5])
+    damaged = sources[1][0].path(sources[1][1])
+    data = bytearray(damaged.read_bytes())
+    data[data.index(features["clip_1"].streams["visual"].tobytes()) + 7] ^= 1
+    damaged.write_bytes(data)
+    with pytest.raises(CorruptFeatureError, match="clip 'clip_1'"):
+        pack_store(sources, spec, path)
+    assert objects_of(path) == before
+    assert sorted(os.listdir(tmp_path)) == ["features.zarr", "more", "parts"]
+
+
+def test_a_file_that_grows_too_large_leaves_the_previous_store(
+    packed: Any, tmp_path: Path, spec: FeatureSpec, objects_of: Any, commit_clips: Any
+) -> None:
+    path, _ = packed
+    before = objects_of(path)
+    sources, _ = commit_clips(tmp_path / "more", [5000])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(
+            StorageError, match=f"cannot write the store {path}: .*File too large.*; what lay there"
+        ):
+            pack_store(sources, spec, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert objects_of(path) == before
+    assert sorted(os.listdir(tmp_path)) == ["features.zarr", "more", "parts"]
+
+
+@pytest.mark.parametrize("call", range(0, 60, 7))
+def test_a_disk_that_fills_up_at_any_point_leaves_the_previous_store(
+    packed: Any,
+    tmp_path: Path,
+    spec: FeatureSpec,
+    objects_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    call: int,
+    commit_clips: Any,
+) -> None:
+    path, _ = packed
+    before = objects_of(path)
+    sources, _ = commit_clips(tmp_path / "more", [5])
+    calls = iter(range(10_000))
+    real_replace, real_fsync = os.replace, os.fsync
+
+    def failing(real: Callable[..., None]) -> Callable[..., None]:
+        def function(*arguments: Any) -> None:
+            if next(calls) == call:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(*arguments)
+
+        return function
+
+    monkeypatch.setattr(os, "replace", failing(real_replace))
+    monkeypatch.setattr(os, "fsync", failing(real_fsync))
+    with pytest.raises(StorageError, match="No space left on device"):
+        pack_store(sources, spec, path)
+    assert objects_of(path) == before
+    assert sorted(os.listdir(tmp_path)) == ["features.zarr", "more", "parts"]
+
+
+def test_only_stores_are_replaced(tmp_path: Path, spec: FeatureSpec, commit_clips: Any) -> None:
+    sources, _ = commit_clips(tmp_path / "parts", [2])
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.txt").write_text("years of work")
+    file = tmp_path / "file"
+    file.write_text("x")
+    for path in (home, file):
+        with pytest.raises(StoreFormatError, match="expected a feature store or nothing, got something else"):
+            pack_store(sources, spec, path)
+    assert (home / "thesis.txt").read_text() == "years of work"
+    (home / "thesis.txt").unlink()
+    pack_store(sources, spec, home)  # an empty directory is nothing
+    (home / "zarr.json").write_text("damaged")
+    pack_store(sources, spec, home)  # a damaged store still is one
+    assert FeatureStore.open(home).num_frames == 2
+
+
+def test_a_link_to_a_store_stays_a_link(
+    packed: Any, tmp_path: Path, spec: FeatureSpec, commit_clips: Any
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(packed[0])
+    sources, _ = commit_clips(tmp_path / "parts", [2])
+    pack_store(sources, spec, link)
+    assert link.is_symlink()
+    assert FeatureStore.open(packed[0]).num_frames == 2
+
+
+def test_an_empty_store(tmp_path: Path, spec: FeatureSpec) -> None:
+    pack_store([], spec, tmp_path / "new" / "s")
+    store = FeatureStore.open(tmp_path / "new" / "s")
+    assert (store.clip_ids, store.num_frames) == ((), 0)
+    assert store.load().streams["visual"].shape == (2, 0, 5)

@@ -1,0 +1,123 @@
+"""The completion record against sizes and digests taken by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from cache import CorruptFeatureError, IncompleteStoreError, StoreFormatError
+from cache.record import RECORD_PATH, CompletionRecord
+
+FILES = {"zarr.json": b"{}", "audio/c/0/0": b"rows", "audio/zarr.json": b""}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    for name, data in FILES.items():
+        path = tmp_path / "s" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    CompletionRecord.of(tmp_path / "s", fingerprint="ab", num_clips=2, num_frames=7).write(tmp_path / "s")
+    return tmp_path / "s"
+
+
+def attributes(store: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((store / RECORD_PATH).read_text())["attributes"]
+    return content
+
+
+def test_every_object_is_listed_with_its_size_and_digest(store: Path) -> None:
+    assert attributes(store)["objects"] == {
+        name: {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in FILES.items()
+    }
+    record = CompletionRecord.read(store)
+    assert (record.fingerprint, record.num_clips, record.num_frames) == ("ab", 2, 7)
+    record.check_sizes(store)
+    record.check_digests(store)
+
+
+def test_digest_is_that_of_the_rest_of_the_record(store: Path) -> None:
+    content = attributes(store)
+    digest = content.pop("digest")
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert digest == hashlib.sha256(text.encode()).hexdigest() == CompletionRecord.read(store).digest
+
+
+def test_the_record_does_not_list_itself(store: Path) -> None:
+    again = CompletionRecord.of(store, fingerprint="ab", num_clips=2, num_frames=7)
+    assert again.digest == CompletionRecord.read(store).digest
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_object(store: Path, name: str) -> None:
+    record = CompletionRecord.read(store)
+    (store / name).unlink()
+    for check in (record.check_sizes, record.check_digests):
+        with pytest.raises(IncompleteStoreError, match=f"object {name} is missing; restore it"):
+            check(store)
+
+
+def test_another_size(store: Path) -> None:
+    (store / "audio/c/0/0").write_bytes(b"row")
+    with pytest.raises(CorruptFeatureError, match="object audio/c/0/0 has 3 bytes, expected 4; restore it"):
+        CompletionRecord.read(store).check_sizes(store)
+
+
+def test_other_bytes_of_the_same_size(store: Path) -> None:
+    record = CompletionRecord.read(store)
+    (store / "audio/c/0/0").write_bytes(b"rowS")
+    record.check_sizes(store)
+    record.check_digests(store, ["zarr.json"])
+    seen: list[int] = []
+    with pytest.raises(CorruptFeatureError, match="object audio/c/0/0 is not what was written"):
+        record.check_digests(store, progress=seen.append)
+    assert sum(seen) < sum(map(len, FILES.values()))
+
+
+def test_progress_counts_bytes(store: Path) -> None:
+    seen: list[int] = []
+    CompletionRecord.read(store).check_digests(store, progress=seen.append)
+    assert sorted(seen) == sorted(map(len, FILES.values()))
+
+
+def test_where_there_is_no_store(tmp_path: Path, store: Path) -> None:
+    with pytest.raises(IncompleteStoreError, match="no feature store there; run"):
+        CompletionRecord.read(tmp_path / "nowhere")
+    (store / RECORD_PATH).unlink()
+    with pytest.raises(IncompleteStoreError, match=r"completion/zarr\.json is missing"):
+        CompletionRecord.read(store)
+    (store / "zarr.json").unlink()
+    with pytest.raises(StoreFormatError, match="expected a feature store, got no Zarr group"):
+        CompletionRecord.read(store)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreFormatError, match="expected a feature store"):
+        CompletionRecord.read(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "error", "message"),
+    [
+        ('"num_frames": 7', '"num_frames": 8', CorruptFeatureError, "does not fit its own digest"),
+        ('"fingerprint": "ab"', '"fingerprint": "cd"', CorruptFeatureError, "does not fit its own digest"),
+        ('"num_clips"', '"num_clops"', CorruptFeatureError, "is damaged"),
+        ("{", "", CorruptFeatureError, "is damaged"),
+        (
+            '"format_version": 1',
+            '"format_version": 2',
+            StoreFormatError,
+            "reads .* version 1, got .* version 2; update",
+        ),
+        ('"tagf-feature-store"', '"other"', StoreFormatError, "got other version 1"),
+    ],
+)
+def test_a_changed_record(store: Path, before: str, after: str, error: type[Exception], message: str) -> None:
+    path = store / RECORD_PATH
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    with pytest.raises(error, match=message):
+        CompletionRecord.read(store)
