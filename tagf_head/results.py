@@ -60,25 +60,15 @@ class ResultsTable:
     reference: str | None
     random_weights: bool
 
-    def as_text(self) -> str:
-        """The table in aligned columns, for a terminal."""
-        cells = self._cells()
-        widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in cells
-        ]
-        return (
-            "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], "", *self._notes()])
-            + "\n"
-        )
-
     def as_markdown(self) -> str:
-        """The table in Markdown."""
+        """The table in Markdown, its columns aligned so that it reads as well in a terminal."""
+        cells = [[cell.replace("|", r"\|") for cell in line] for line in self._cells()]
+        widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
         header, *body = (
-            "| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in self._cells()
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+            for line in cells
         )
-        rule = "|" + " --- |" * len(self._cells()[0])
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
         return "\n".join([header, rule, *body, "", *self._notes()]) + "\n"
 
     def _cells(self) -> list[list[str]]:

@@ -86,42 +86,36 @@ def test_rows(tmp_path: Path, labels) -> None:
     assert 0 < tagf.difference.mean.low < tagf.difference.mean.estimate < tagf.difference.mean.high
 
 
-def test_text_and_markdown(tmp_path: Path, labels) -> None:
+def test_markdown(tmp_path: Path, labels) -> None:
     for head, noise in (("concat", 0.5), ("tagf", 0.2)):
         write_run(tmp_path / head, labels, head, noise, random_weights=head == "tagf")
     runs = [tmp_path / "concat", tmp_path / "tagf"]
     table = collect_results(runs, tmp_path / "annotations", "test", reference="concat")
-    text = table.as_text().splitlines()
-    assert text[0].split("  ")[0] == "head"
-    assert "mean CCC minus concat" in text[0]
-    assert text[2].endswith("reference")
+    lines = table.as_markdown().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:4]]
+    assert cells[0] == ["head", "valence CCC", "arousal CCC", "mean CCC", "mean CCC minus concat"]
+    assert all(set(cell) == {"-"} for cell in cells[1])
+    assert [cells[2][0], cells[2][4]] == ["concat", "reference"]
     mean = table.rows[1].ccc.mean
-    assert f"{mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]" in text[3]
+    assert cells[3][3] == f"{mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
     difference = table.rows[1].difference
     assert difference is not None
-    assert text[3].endswith(
-        f"{difference.mean.estimate:+.3f} [{difference.mean.low:+.3f}, {difference.mean.high:+.3f}]"
-    )
+    low, high = difference.mean.low, difference.mean.high
+    assert cells[3][4] == f"{difference.mean.estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
     # Every column begins at one place.
-    for start in [
-        index for index in range(1, len(text[1])) if text[1][index - 1] == " " and text[1][index] == "-"
-    ]:
-        assert all(line[start - 1] == " " and line[start] != " " for line in (text[0], text[2], text[3]))
-    assert "Split test; in brackets 95 % bootstrap intervals over 4 subjects." in text
-    assert any("random weights" in line for line in text)
-    markdown = table.as_markdown().splitlines()
-    assert markdown[1] == "| --- | --- | --- | --- | --- |"
-    assert markdown[2].startswith("| concat | ")
-    assert {line.count("|") for line in markdown[:4]} == {6}
+    places = [[index for index, letter in enumerate(line) if letter == "|"] for line in lines[:4]]
+    assert places == [places[0]] * 4
+    assert "Split test; in brackets 95 % bootstrap intervals over 4 subjects." in lines
+    assert any("random weights" in line for line in lines)
 
 
 def test_without_a_reference_there_is_no_difference(tmp_path: Path, labels) -> None:
     write_run(tmp_path / "tagf", labels, "tagf", 0.2)
     table = collect_results([tmp_path / "tagf"], tmp_path / "annotations", "test")
     assert table.rows[0].difference is None
-    assert "minus" not in table.as_text()
+    assert "minus" not in table.as_markdown()
     assert "random weights" not in table.as_markdown()
-    assert table.as_markdown().splitlines()[1] == "| --- | --- | --- | --- |"
+    assert table.as_markdown().splitlines()[1].count("|") == 5
 
 
 def test_runs_of_one_head_are_told_apart(tmp_path: Path, labels) -> None:
