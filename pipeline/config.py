@@ -66,7 +66,8 @@ class VisualConfig:
     Attributes:
         backbone: Name of the frozen visual backbone.
         weights: Path of a checkpoint, or `random:SEED`.
-        views: What is cached per frame: `center` is the centre crop of the aligned face, `flip` its mirror image.
+        views: What is cached per frame: `center` is the centre crop of the aligned face,
+            `flip` its mirror image.
     """
 
     backbone: Literal["ir50", "resnet50", "inception_resnet_v1"] = "ir50"
@@ -143,4 +144,4 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         if self.batch_size < 16:
-            raise ValueError(f"batch_size must be at least 16, so that rows do not depend on it, got {self.batch_size}")
+            raise ValueError(f"batch_size must be at least 16, or rows depend on it, got {self.batch_size}")

@@ -1,7 +1,7 @@
 """Settings of stage two: the head, its training and its evaluation.
 
-`TrainConfig` and `EvaluateConfig` are the sections `train` and `evaluate` of params.yaml. The defaults are the
-paper's (arXiv 2507.02080, section 4); the demo's params.yaml sets what its short clips need.
+`TrainConfig` and `EvaluateConfig` are the sections `train` and `evaluate` of params.yaml. The defaults are
+the paper's (arXiv 2507.02080, section 4); the demo's params.yaml sets what its short clips need.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class HeadConfig:
     regressor_features: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("visual_features", "audio_features", "num_steps", "reference_length", "regressor_features"):
+        widths = ("visual_features", "audio_features", "regressor_features")
+        for name in (*widths, "num_steps", "reference_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("visual_channels", "audio_channels"):
@@ -57,7 +58,9 @@ class HeadConfig:
             if not channels or min(channels) < 1:
                 raise ValueError(f"{name} must list at least one positive width, got {list(channels)}")
         if self.kernel_size < 1 or (not self.causal and self.kernel_size % 2 == 0):
-            raise ValueError(f"kernel_size must be positive, and odd where causal is false, got {self.kernel_size}")
+            raise ValueError(
+                f"kernel_size must be positive, and odd where causal is false, got {self.kernel_size}"
+            )
         for name in ("tcn_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
@@ -77,8 +80,8 @@ class TrainConfig:
         weight_decay: Adam's weight decay (L2, added to the gradient).
         warmup_epochs: Epochs over which the learning rate rises linearly to `lr`, per optimiser step.
         max_epochs: Most epochs.
-        plateau_patience: Epochs without improvement after which the learning rate is multiplied by
-            `plateau_factor`.
+        plateau_patience: Epochs in a row without improvement that are borne; at the next one the learning
+            rate is multiplied by `plateau_factor`.
         plateau_factor: See `plateau_patience`.
         early_stop_patience: Epochs without improvement after which training ends.
         ccc_over: Whether the loss takes its moments over the whole batch or per window.
@@ -105,7 +108,9 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 1 <= self.stride <= self.window:
-            raise ValueError(f"stride must lie in 1..window ({self.window}), or frames stay unseen; got {self.stride}")
+            raise ValueError(
+                f"stride must lie in 1..window ({self.window}), or frames stay unseen; got {self.stride}"
+            )
         if not 0 < self.min_lr <= self.lr:
             raise ValueError(f"0 < min_lr <= lr must hold, got min_lr {self.min_lr} and lr {self.lr}")
         if not 0 < self.plateau_factor < 1:
