@@ -57,7 +57,7 @@ def models(detector: FaceDetector) -> Callable[..., Models]:
 def clip(
     tmp_path_factory: pytest.TempPathFactory, draw_face: Callable[..., Any], write_media: Callable[..., None]
 ) -> ClipSource:
-    """A face that leaves after 20 of 30 frames, and 0.3 s of a tone: the last frames hear nothing of it."""
+    """A face that leaves after 20 of 30 frames, and a tone from 0.8 s: the first frames do not hear it."""
     path = tmp_path_factory.mktemp("clip") / "x.mp4"
     pictures = [
         draw_face((160, 200), (80 + frame / 4, 100) if frame < NUM_FACES else None, 130.0)[0]
@@ -70,6 +70,7 @@ def clip(
         [frame / FPS for frame in range(NUM_FRAMES)],
         samples=tone[None].astype(np.float32),
         sample_rate_hz=16_000,
+        sound_start_s=0.8,
     )
     return ClipSource(clip_id="group/x", media=path)
 
@@ -100,10 +101,11 @@ def test_rows_are_what_the_backbones_make_of_crops_and_examples(
     audio = np.stack([log_mel[:, :, :32].mean((1, 2)), log_mel[:, :, 32:].mean((1, 2))], 1)
     audio[~examples.audio_found] = 0
     np.testing.assert_allclose(features.streams["audio"], audio, rtol=1e-3)
-    # Examples reach 0.4875 s to either side, the tone ends at 0.3 s (0.364 s with the encoder's padding).
+    # Examples reach 0.4875 s to either side: the tone is heard from 0.3125 s on, and the encoder's priming
+    # 64 ms earlier, where the container does not note it.
     assert np.array_equal(features.audio_found, examples.audio_found)
-    assert features.audio_found[: int(0.78 * FPS)].all()
-    assert not features.audio_found[-7:].any()
+    assert features.audio_found[features.time_s > 0.32].all()
+    assert not features.audio_found[features.time_s < 0.24].any()
 
     np.testing.assert_allclose(features.time_s, np.arange(NUM_FRAMES) / FPS, atol=1e-6)
     assert features.source_frame.tolist() == list(range(NUM_FRAMES))
@@ -133,9 +135,10 @@ def test_rows_that_float16_cannot_hold_are_refused(
     clip: ClipSource, models: Callable[..., Models], gains: dict[str, float]
 ) -> None:
     stream = next(iter(gains)).removesuffix("_gain")
-    with pytest.raises(
-        ExtractionError, match=f"clip 'group/x', stream '{stream}', frame 0: expected embeddings"
-    ):
+    healthy, _ = extract_clip(clip, CONFIG, models())
+    first = np.argmax(healthy.audio_found if stream == "audio" else healthy.face_found)
+    message = f"clip 'group/x', stream '{stream}', frame {first}: expected embeddings that float16 holds"
+    with pytest.raises(ExtractionError, match=message):
         extract_clip(clip, CONFIG, models(**gains))
 
 

@@ -15,10 +15,12 @@ from pipeline.part_comparison import first_difference
 
 def features(**changes: Any) -> ClipFeatures:
     rng = np.random.default_rng(0)
+    # Rows of other size: each has its own scale.
+    audio = rng.normal(0, 1, (4, 6)) * [[1], [1], [1], [0.02]]
     base = ClipFeatures(
         streams={
             "visual": rng.normal(0, 10, (2, 4, 8)).astype(np.float16),
-            "audio": rng.normal(0, 0.1, (4, 6)).astype(np.float16),
+            "audio": audio.astype(np.float16),
         },
         time_s=np.arange(4) / 25,
         source_frame=np.arange(4),

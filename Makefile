@@ -1,0 +1,47 @@
+# make demo and make test need nothing but Python >= 3.11 and git: each makes .venv, installs and runs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Settings for one demo run, e.g. make demo DEMO_SET="data.corpus.clips=8 train.max_epochs=3"
+DEMO_SET ?=
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test lint bench clean install
+
+demo: $(STAMP)
+ifeq ($(strip $(DEMO_SET)),)
+	dvc repro
+else
+	dvc exp run $(addprefix --set-param ,$(DEMO_SET))
+endif
+	@dvc plots show > /dev/null
+	@echo; cat runs/results.md; echo
+	@echo "Plots: dvc_plots/index.html (no network needed)   Runs: runs/   Store: data/features.zarr"
+	@echo "Next: dvc exp run -S train.lr=0.0005    dvc metrics show    tagf --help"
+
+test: $(STAMP)
+	python -m pytest -m "not gpu" -q
+
+lint: $(STAMP)
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+bench: $(STAMP)
+	python benchmarks/extraction.py
+	python benchmarks/training.py
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is %s" % sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (torch and its libraries: about 5 GB, a few minutes) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) data runs dvc_plots .dvc/tmp .dvc/cache dvc.lock build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,110 @@
+"""The `tagf` command.
+
+Subcommands live in modules of their own and are imported when called, so that `tagf --help` does not wait for
+torch. Exit codes: 0 full success, 1 a failure named on one line of standard error, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import click
+
+# command name -> (module, one line for `tagf --help`, which must not import the module)
+_COMMANDS = {
+    "sample-corpus": (
+        "pipeline.cli.sample_corpus",
+        "Write the sample corpus: drawn, speaking people with labels.",
+    ),
+    "extract": ("pipeline.cli.extract", "Stage one: media to a feature store, once."),
+    "train": ("pipeline.cli.train", "Stage two: train one head from a feature store."),
+    "evaluate": ("pipeline.cli.evaluate", "CCC and predictions of a checkpoint on one split."),
+    "results": ("pipeline.cli.results", "One table over several evaluated runs."),
+    "plot-page": ("pipeline.cli.plot_page", "Write the page in which `dvc plots show` works offline."),
+}
+
+
+class _CommandGroup(click.Group):
+    """A group that imports a subcommand's module when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"commands: {', '.join(_COMMANDS)}"
+            raise click.UsageError(f"'{args[0]}' is not a command; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.version_option(package_name="tagf")
+@click.pass_context
+def tagf(ctx: click.Context, debug: bool) -> None:
+    r"""Valence and arousal from face and voice, in two stages with a feature store between them.
+
+    \b
+    Example:
+        tagf sample-corpus data/corpus
+        tagf extract --source data/corpus/videos --layout videos --out data/features.zarr
+        tagf train --features data/features.zarr --annotations data/corpus/annotations --out runs/tagf
+    """
+    ctx.obj = debug
+
+
+def main() -> None:
+    """Run `tagf`; every failure ends in one line and an exit code."""
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        tagf.main(prog_name="tagf", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tagf"
+        click.echo(
+            f"{command}: {_flat(error.format_message()).rstrip('.')}; see '{command} --help'", err=True
+        )
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "tagf: interrupted; finished work is kept, run the same command again to continue", err=True
+        )
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"tagf: {_one_line(error)}", err=True)
+        sys.exit(1)
+
+
+def _one_line(error: Exception) -> str:
+    message = _flat(str(error))
+    # The packages' own errors are ValueErrors with a full sentence; OSErrors name file and reason.
+    if isinstance(error, (ValueError, OSError)) and message:
+        return f"error: {message}"
+    return f"internal error: {type(error).__name__}: {message}; 'tagf --debug ...' shows where"
+
+
+def _flat(message: str) -> str:
+    return " ".join(message.split())

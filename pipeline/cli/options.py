@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+#: A path that need not exist yet; the code that opens it names the remedy when it is missing.
+PATH = click.Path(path_type=Path)
+
+features_option = click.option(
+    "--features", type=PATH, required=True, help="The feature store (from `tagf extract`)."
+)
+annotations_option = click.option(
+    "--annotations",
+    type=PATH,
+    required=True,
+    help="Folder with Train_Set, Validation_Set and, where known, Test_Set.",
+)
+params_option = click.option(
+    "--params",
+    type=PATH,
+    help="YAML file of settings; without it, the paper's defaults hold.",
+)
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.",
+)

@@ -1,0 +1,74 @@
+"""dvc.yaml's code dependencies and the numeric modules, held against the import graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+
+from pipeline.numeric_code import NUMERIC_MODULES
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pipeline", "tagf_head", "cache", cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, dict]:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def module_file(module: str) -> str:
+    path = Path(*module.split("."))
+    return str(path / "__init__.py") if (ROOT / path).is_dir() else f"{path}.py"
+
+
+def closure(graph: grimp.ImportGraph, module: str) -> set[str]:
+    """The module and all of ours that it imports, directly or not; empty files make no numbers."""
+    modules = graph.find_upstream_modules(module) | {module}
+    return {module_file(m) for m in modules if (ROOT / module_file(m)).stat().st_size}
+
+
+@pytest.mark.parametrize(
+    ("stage", "entries"),
+    [
+        ("corpus", ["pipeline.sample_corpus"]),
+        # What makes a clip's rows, names them and writes them; not what schedules, shows or reports.
+        ("extract", ["pipeline.extract", "pipeline.feature_spec", "cache.pack"]),
+        ("train", ["tagf_head.train"]),
+        ("evaluate", ["tagf_head.evaluate"]),
+        ("results", ["tagf_head.results"]),
+    ],
+)
+def test_code_dependencies_of_a_stage_are_what_its_entries_import(graph, stages, stage, entries):
+    listed = [dep for dep in stages[stage]["deps"] if dep.endswith(".py")]
+    assert listed == sorted(set().union(*(closure(graph, entry) for entry in entries)))
+
+
+def test_extraction_depends_on_no_code_of_heads_command_line_corpus_or_report(stages):
+    others = (
+        "tagf_head/",
+        "pipeline/cli/",
+        "pipeline/sample_corpus/",
+        "pipeline/extraction_report",
+        "pipeline/progress",
+    )
+    assert not [dep for dep in stages["extract"]["deps"] if dep.startswith(others)]
+
+
+def test_extraction_depends_on_decoding_faces_log_mel_and_backbones(stages):
+    names = ("video", "audio", "faces", "face_tracks", "log_mel", "backbones/ir50", "backbones/vggish")
+    assert {f"pipeline/{name}.py" for name in names} <= set(stages["extract"]["deps"])
+
+
+def test_numeric_modules_are_what_makes_a_clips_rows(graph):
+    """All that extract_clip imports, but for settings, errors, clip names and the stage clock."""
+    no_numbers = {"pipeline.config", "pipeline.errors", "pipeline.manifest", "pipeline.stage_clock"}
+    imported = graph.find_upstream_modules("pipeline.extract") | {"pipeline.extract"}
+    ours = {module for module in imported if module.startswith("pipeline.")}
+    assert set(NUMERIC_MODULES) == ours - no_numbers
