@@ -112,7 +112,7 @@ def train_head(
             state = state_file.load()
             if state is not None:
                 run.load_state_dict(state)
-            report(f"resume: found {run.epoch} epochs of this run in {state_file.path.parent}")
+                report(f"resume: going on after {run.epoch} epochs, from {state_file.path.parent}")
         while not run.is_over:
             line = run.next_epoch()
             state_file.save(run.state_dict())
