@@ -32,7 +32,8 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	python benchmarks/extraction.py
-	python benchmarks/training.py
+	dvc repro extract
+	python benchmarks/sample_corpus.py
 
 install: $(STAMP)
 

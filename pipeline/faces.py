@@ -11,6 +11,7 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 
 from pipeline.errors import FaceDetectionError
+from pipeline.threads import one_thread
 
 # Landmarks nearer to each other than this describe no face that could be aligned.
 _MIN_LANDMARK_SPREAD_PX = 1.0
@@ -43,7 +44,9 @@ class FaceDetector:
 
     Pictures are not batched: the networks' second and third stage would then see candidates of all pictures
     in one matrix, which moves boxes by up to 5e-5 px with the neighbours (measured), and a batch of four
-    gains a third in speed at most. One by one, a picture's faces depend on that picture alone.
+    gains a third in speed at most. One by one, a picture's faces depend on that picture alone. And on one
+    thread: with another number of threads MTCNN moves boxes by up to 5e-5 px too (measured), and a clip's
+    rows would depend on how many workers there were. The backbones' rows do not.
 
     Args:
         min_size_px: Smallest face looked for, in pixels of the picture; MTCNN also reports some down to
@@ -80,7 +83,8 @@ class FaceDetector:
         if min(height, width) < self.min_size_px:
             return ()  # MTCNN's pyramid would have no level
         try:
-            boxes, scores, landmarks = self._mtcnn.detect(picture, landmarks=True)
+            with one_thread():
+                boxes, scores, landmarks = self._mtcnn.detect(picture, landmarks=True)
         except (RuntimeError, IndexError) as error:
             raise FaceDetectionError(
                 f"picture of {width} x {height} px: expected faces or none from MTCNN, got "

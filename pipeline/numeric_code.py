@@ -31,6 +31,7 @@ NUMERIC_MODULES = (
     "pipeline.faces",
     "pipeline.log_mel",
     "pipeline.resampler",
+    "pipeline.threads",
     "pipeline.timeline",
     "pipeline.video",
     "pipeline.weights",

@@ -1,4 +1,4 @@
-"""dvc.yaml's code dependencies and the numeric modules, held against the import graph."""
+"""dvc.yaml's code dependencies, held against the import graph."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 import grimp
 import pytest
 import yaml
-
-from pipeline.numeric_code import NUMERIC_MODULES
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,11 +62,3 @@ def test_extraction_depends_on_no_code_of_heads_command_line_corpus_or_report(st
 def test_extraction_depends_on_decoding_faces_log_mel_and_backbones(stages):
     names = ("video", "audio", "faces", "face_tracks", "log_mel", "backbones/ir50", "backbones/vggish")
     assert {f"pipeline/{name}.py" for name in names} <= set(stages["extract"]["deps"])
-
-
-def test_numeric_modules_are_what_makes_a_clips_rows(graph):
-    """All that extract_clip imports, but for settings, errors, clip names and the stage clock."""
-    no_numbers = {"pipeline.config", "pipeline.errors", "pipeline.manifest", "pipeline.stage_clock"}
-    imported = graph.find_upstream_modules("pipeline.extract") | {"pipeline.extract"}
-    ours = {module for module in imported if module.startswith("pipeline.")}
-    assert set(NUMERIC_MODULES) == ours - no_numbers

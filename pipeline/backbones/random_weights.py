@@ -28,6 +28,7 @@ from pipeline.backbones.backbone import Backbone
 from pipeline.backbones.calibration_inputs import drawn_pictures, made_up_sounds
 from pipeline.backbones.resnet50 import ResNet50
 from pipeline.backbones.vggish import Vggish
+from pipeline.threads import one_thread
 
 NUM_CALIBRATION_INPUTS = 32
 # The batch is the same for every seed of weights, so that two seeds differ in their weights alone.
@@ -52,15 +53,11 @@ def draw_weights(backbone: Backbone, seed: int) -> None:
     backbone.eval()
     for module in backbone.modules():
         _draw(module, generator)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         if isinstance(backbone, Vggish):
             _calibrate_layers(backbone)
         else:
             _calibrate_batch_norms(backbone)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _draw(module: nn.Module, generator: torch.Generator) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from facenet_pytorch import MTCNN
 
+from pipeline.config import CorpusConfig
 from pipeline.errors import FaceDetectionError
 from pipeline.faces import Face, FaceDetector, subject_of
+from pipeline.sample_corpus import plan_corpus
+from pipeline.sample_corpus.clip import pictures, voice
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -49,6 +53,22 @@ def test_a_picture_has_the_same_faces_alone_and_in_any_company(draw_face, detect
             np.testing.assert_array_equal(a.box, b.box)
             np.testing.assert_array_equal(a.landmarks, b.landmarks)
             assert a.score == b.score
+
+
+def test_a_picture_has_the_same_faces_on_any_number_of_threads(detector):
+    # Pictures with a background, whose many candidates make matrices large enough to be shared among threads.
+    plan = plan_corpus(CorpusConfig(clips=6, seconds=2, seed=5))[4]
+    frames = [picture for index, picture in enumerate(pictures(plan, voice(plan))) if index % 10 == 0]
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        faces = [face for faces in detector.detect(frames) for face in faces]
+        found.append([np.concatenate([face.box, face.landmarks.ravel()]) for face in faces])
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+    assert len(found[0]) >= 4
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
 def test_faces_are_the_packages_own(draw_face, detector):
