@@ -139,7 +139,7 @@ class FeatureStore:
         """
         if clip not in self._index:
             raise UnknownClipError(
-                f"{self.path} has no clip {clip!r}, only {len(self)} others; 'tagf cache info' lists them"
+                f"{self.path} has no clip {clip!r}, only {len(self)} others; clip_ids lists them"
             )
         stop = int(self._row_stop[self._index[clip]])
         return slice(stop - int(self.row_size[self._index[clip]]), stop)

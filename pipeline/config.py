@@ -1,7 +1,7 @@
-"""The `data` and `extract` sections of params.yaml as frozen dataclasses.
+"""The `extract` section of params.yaml, and the sample corpus's settings, as frozen dataclasses.
 
-Every field here is a setting of params.yaml under the same name; `cache.settings` turns the mapping into the
-dataclass and reports a misspelt or impossible value by its key.
+Every field of `ExtractConfig` is a setting of params.yaml under the same name; `cache.settings` turns the
+mapping into the dataclass and reports a misspelt or impossible value by its key.
 """
 
 from __future__ import annotations
@@ -38,25 +38,6 @@ class CorpusConfig:
             raise ValueError(f"fps must lie in 5..120, got {self.fps}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where media, labels and the store lie; paths are relative to the project's folder.
-
-    Attributes:
-        source: Folder of the media.
-        layout: How `source` is laid out.
-        annotations: Folder with `Train_Set`, `Validation_Set` and, where it is known, `Test_Set`.
-        features: The packed feature store.
-        corpus: The sample corpus, when `source` is to be generated.
-    """
-
-    source: str = "data/corpus/videos"
-    layout: Literal["videos"] = "videos"
-    annotations: str = "data/corpus/annotations"
-    features: str = "data/features.zarr"
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
