@@ -8,7 +8,7 @@ DEMO_SET ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench clean install
+.PHONY: demo test lint bench soak clean install
 
 demo: $(STAMP)
 ifeq ($(strip $(DEMO_SET)),)
@@ -32,8 +32,14 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	python benchmarks/extraction.py
+	python benchmarks/faces.py
+	python benchmarks/many_clips.py
+	python benchmarks/memory.py
 	dvc repro extract
 	python benchmarks/sample_corpus.py
+
+soak: $(STAMP)
+	python tests/soak/media_campaign.py
 
 install: $(STAMP)
 

@@ -62,9 +62,9 @@ class ClipFeatures:
             leading: tuple[int, ...] = (-1, num_frames) if name == VISUAL_STREAM else (num_frames,)
             _check_array(f"streams[{name!r}]", rows, np.dtype(np.float16), (*leading, -1))
         for name in ("time_s", "face_box", "face_score"):
-            _check_finite(name, getattr(self, name), axis=0)
+            check_finite(name, getattr(self, name), axis=0)
         for name, rows in self.streams.items():
-            _check_finite(f"streams[{name!r}]", rows, axis=1 if name == VISUAL_STREAM else 0)
+            check_finite(f"streams[{name!r}]", rows, axis=1 if name == VISUAL_STREAM else 0)
         falls = np.flatnonzero(np.diff(self.time_s) <= 0)
         if falls.size:
             row = int(falls[0])
@@ -92,11 +92,21 @@ def _check_array(name: str, array: object, dtype: np.dtype[np.generic], shape: t
         raise ValueError(f"{expected}, got {array.dtype} with shape {array.shape}")
 
 
-def _check_finite(name: str, array: NDArray[np.floating], axis: int) -> None:
-    """Refuse NaN and infinities; an infinity in a stream is a value that float16 cannot hold."""
+def check_finite(name: str, array: NDArray[np.floating], axis: int, first_row: int = 0) -> None:
+    """Refuse NaN and infinities; an infinity in a stream is a value that float16 cannot hold.
+
+    Args:
+        name: The array, for the message.
+        array: Any shape.
+        axis: Its axis of rows.
+        first_row: Number of its first row.
+
+    Raises:
+        ValueError: A value that is not finite.
+    """
     finite = np.isfinite(array)
     if not finite.all():
-        row = int(np.argwhere(~finite)[0][axis])
+        row = first_row + int(np.argwhere(~finite)[0][axis])
         raise ValueError(
             f"{name} must be finite, got {array[~finite][0]} at row {row}"
             + ("; float16 holds values up to 65504" if array.dtype == np.float16 else "")

@@ -14,28 +14,27 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.atomic_file import make_directory, remove_leftovers, replacement_of
+from cache.canonical_json import Json as Json
+from cache.canonical_json import canonical_json as canonical_json
 from cache.errors import CorruptFeatureError, StorageError, UnknownClipError
 from cache.features import FRAME_ARRAYS, ClipFeatures
+from cache.part_writer import STREAM_PREFIX, PartWriter, member
 from cache.spec import FINGERPRINT_LENGTH, FeatureSpec
-
-Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
 _KEY_MEMBER = "key.json"
 _FACTS_MEMBER = "facts.json"
 _ARRAYS_MEMBER = "arrays.json"
-_STREAM_PREFIX = "streams/"
-_DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that zip can hold
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
 
@@ -122,18 +121,57 @@ class PartStore:
             ValueError: `facts` is not JSON.
             StorageError: The disk is full or not writable.
         """
-        arrays: dict[str, NDArray[Any]] = {name: getattr(features, name) for name in FRAME_ARRAYS}
-        arrays |= {f"{_STREAM_PREFIX}{name}": features.streams[name] for name in sorted(features.streams)}
-        documents = {
-            _KEY_MEMBER: canonical_json(asdict(key)),
-            _FACTS_MEMBER: canonical_json(facts),
-            _ARRAYS_MEMBER: canonical_json(list(arrays)),
-        }
-        path = self.path(key)
-        what = f"the part of clip {key.clip_id!r}"
-        with self._writing(what, key.fingerprint), replacement_of(path) as file:
-            _write(file, documents, arrays)
-        return path
+        shapes = {name: (*rows.shape[:-2], -1, rows.shape[-1]) for name, rows in features.streams.items()}
+        with self._writer(key, shapes) as writer:
+            writer.append(**{name: getattr(features, name) for name in FRAME_ARRAYS})
+            for name, rows in features.streams.items():
+                writer.append_stream(name, rows)
+            return writer.commit(facts)
+
+    def writer(self, key: ClipKey, spec: FeatureSpec) -> AbstractContextManager[PartWriter]:
+        """A writer that takes the clip's rows block by block; nothing is there until it commits.
+
+        Args:
+            key: What the part is made from.
+            spec: Its streams.
+
+        Raises:
+            StorageError: The disk is full or not writable.
+        """
+        return self._writer(key, {stream.name: stream.shape(-1) for stream in spec.streams})
+
+    @contextmanager
+    def _writer(self, key: ClipKey, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[PartWriter]:
+        def save(
+            facts: Mapping[str, Json], names: list[str], add_arrays: Callable[[zipfile.ZipFile], None]
+        ) -> Path:
+            documents = {
+                _KEY_MEMBER: canonical_json(asdict(key)),
+                _FACTS_MEMBER: canonical_json(facts),
+                _ARRAYS_MEMBER: canonical_json(names),
+            }
+            path = self.path(key)
+            with (
+                writing(),
+                replacement_of(path) as file,
+                zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+            ):
+                for name, text in documents.items():
+                    with archive.open(member(name), "w") as stream:
+                        stream.write(text.encode())
+                add_arrays(archive)
+            return path
+
+        def writing() -> AbstractContextManager[None]:
+            return self._writing(f"the part of clip {key.clip_id!r}", key.fingerprint)
+
+        with writing():  # makes the directory
+            pass
+        writer = PartWriter(shapes, self.directory / key.fingerprint, writing, save)
+        try:
+            yield writer
+        finally:
+            writer.close()
 
     def read(self, key: ClipKey) -> Part:
         """One part, its checksums verified.
@@ -148,9 +186,9 @@ class PartStore:
             # and a flipped bit in it can make members vanish.
             names = _member_json(archive, _ARRAYS_MEMBER)
             arrays = {name: _npy_array(archive.read(f"{name}.npy")) for name in names}
-            streams = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_STREAM_PREFIX)}
+            streams = {name: arrays.pop(name) for name in list(arrays) if name.startswith(STREAM_PREFIX)}
             features = ClipFeatures(
-                streams={name.removeprefix(_STREAM_PREFIX): rows for name, rows in streams.items()},
+                streams={name.removeprefix(STREAM_PREFIX): rows for name, rows in streams.items()},
                 **arrays,
             )
         return Part(key=key, features=features, facts=facts)
@@ -236,41 +274,6 @@ class PartStore:
                 f"the part of clip {key.clip_id!r} at {path} is damaged ({error or type(error).__name__}); "
                 "delete it and extract the clip again"
             ) from error
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys, no spaces and ASCII alone, equal for equal values.
-
-    Raises:
-        ValueError: `value` is not JSON, or holds a number that is not finite.
-    """
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    except TypeError as error:
-        raise ValueError(f"expected JSON values, got {value!r:.200} ({error})") from error
-
-
-def _write(file: BinaryIO, documents: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, text in documents.items():
-            with archive.open(_member(name), "w") as stream:
-                stream.write(text.encode())
-        for name, array in arrays.items():
-            info = _member(f"{name}.npy")
-            info.file_size = (
-                array.nbytes + 4096
-            )  # an upper bound, by which zipfile decides on its 64-bit form
-            with archive.open(info, "w") as stream:
-                np.lib.format.write_array(
-                    stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
-                )
-
-
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, date_time=_DATE)
-    info.create_system = 3  # Unix, on every system
-    info.external_attr = 0o644 << 16
-    return info
 
 
 def _checked_facts(archive: zipfile.ZipFile, key: ClipKey) -> Mapping[str, Json]:

@@ -117,6 +117,9 @@ def _walk(annotation: Any, value: object, path: tuple[str, ...], root: type) -> 
                     ".".join((*path, str(key))),
                     f" is not a setting{_suggestion(str(key), names, root)} (settings: {', '.join(names)})",
                 )
+    elif get_origin(annotation) in (Mapping, dict) and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _walk(get_args(annotation)[1], item, (*path, str(key)), root)
     elif get_origin(annotation) in (tuple, list) and isinstance(value, (tuple, list)):
         arguments = get_args(annotation)
         for index, item in enumerate(value):
@@ -168,7 +171,10 @@ def _field_names(cls: type, location: tuple[str, ...]) -> list[str]:
     """Names of the fields of the dataclass at a location below `cls`; empty where there is none."""
     current: Any = cls
     for part in location:
-        current = get_type_hints(current).get(part) if dataclasses.is_dataclass(current) else None
+        if get_origin(current) in (Mapping, dict):
+            current = get_args(current)[1]
+        else:
+            current = get_type_hints(current).get(part) if dataclasses.is_dataclass(current) else None
     return [field.name for field in dataclasses.fields(current)] if dataclasses.is_dataclass(current) else []
 
 

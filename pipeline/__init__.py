@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.backbones import load_backbone
-    from pipeline.runner import extract_features
+    from pipeline.run.runner import RunOptions, extract_features
 
-__all__ = ["extract_features", "load_backbone"]
+__all__ = ["RunOptions", "extract_features", "load_backbone"]
 
-_HOMES = {"extract_features": "pipeline.runner", "load_backbone": "pipeline.backbones"}
+_HOMES = {
+    "RunOptions": "pipeline.run.runner",
+    "extract_features": "pipeline.run.runner",
+    "load_backbone": "pipeline.backbones",
+}
 
 
 def __getattr__(name: str) -> object:

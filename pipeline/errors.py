@@ -7,6 +7,9 @@ about it.
 from __future__ import annotations
 
 __all__ = [
+    "BackboneServerError",
+    "ClipProcessError",
+    "EngineError",
     "ExtractionError",
     "FaceDetectionError",
     "ManifestError",
@@ -43,3 +46,23 @@ class WeightsError(PipelineError):
 
 class ExtractionError(PipelineError):
     """A clip, or a run over clips, that could not be finished."""
+
+
+class ClipProcessError(PipelineError):
+    """The process that worked on a clip hung, swelled or died.
+
+    Attributes:
+        stage: What it was doing.
+    """
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class EngineError(PipelineError):
+    """Workers that cannot be had."""
+
+
+class BackboneServerError(ExtractionError):
+    """The process that runs the networks for others cannot be reached, or has died: no clip can go on."""

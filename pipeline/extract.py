@@ -1,238 +1,289 @@
 """One clip: media file in, one row per decoded frame out.
 
-Frames stream through the face tracker into the visual backbone, a batch at a time; no decoded picture is
-kept, only the crops of the batch that is filling. The sound follows when the frames' times are known.
+Frames stream through the face tracker into the backbones in blocks, and rows go straight to the part's
+writer; no decoded picture is kept. The sound follows when the frames' times are known, in step with them. So
+the memory does not grow with the clip, but for the frames' times.
 
-Shapes: N frames of the clip, V views, D features of a stream.
+Shapes: f frames of a block, n inputs, r rows of a block, V views, D features of a stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import tee
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cache.features import ClipFeatures
+from cache.part_writer import PartWriter
 from cache.parts import Json
-from pipeline.audio import read_waveform
-from pipeline.backbones import load_backbone
+from pipeline.backbones.clip_stream import ClipFrames, clip_rows
+from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig
-from pipeline.embedding import Embedder, face_views
+from pipeline.embedding import RowMapper
 from pipeline.errors import ExtractionError, MediaError
-from pipeline.face_tracks import FaceCrop, track_faces
-from pipeline.faces import FaceDetector
-from pipeline.log_mel import LogMelExamples
-from pipeline.manifest import ClipSource
+from pipeline.faces.crop import FaceCrop
+from pipeline.faces.cropped_faces import cropped_faces, num_surplus_images
+from pipeline.faces.tracks import TrackedClip, track_clips, track_faces
+from pipeline.frame_blocks import FrameBlock, frame_blocks
+from pipeline.input_blocks import MAX_BLOCK_INPUTS, Block, ExampleBlock, FaceBlock
+from pipeline.media.audio import SoundStream, stream_sound
+from pipeline.media.log_mel import LogMelStream
+from pipeline.media.sound_windows import SampleWindows
+from pipeline.media.video import VideoFrame, decode_video, video_facts
+from pipeline.models import Models
 from pipeline.stage_clock import StageClock
-from pipeline.video import decode_video, video_facts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Models:
-    """The networks of stage one, loaded once per process.
+class Watcher(Protocol):
+    """Looks on while a clip is worked on."""
+
+    def see_frame(self, frame: VideoFrame) -> None:
+        """The next decoded frame."""
+        ...
+
+    def see_crop(self, crop: FaceCrop) -> None:
+        """The face in a frame that was seen."""
+        ...
+
+
+@dataclass(kw_only=True)
+class ClipExtraction:
+    """The work on one clip.
 
     Attributes:
-        visual: Visual backbone.
-        audio: Audio backbone.
-        detector: Face detector.
-    """
-
-    visual: Embedder
-    audio: Embedder
-    detector: FaceDetector
-
-
-def load_models(config: ExtractConfig, device: str = "cpu") -> Models:
-    """Load what a configuration names.
-
-    Args:
-        config: The `extract` section.
-        device: `cpu`, `cuda`, `cuda:N`, or `auto`: a GPU where there is one.
-
-    Raises:
-        WeightsError: Weights that are missing, damaged or of another architecture.
-        ExtractionError: A device that this machine lacks.
-    """
-    place = resolve_device(device)
-    visual, audio = (
-        Embedder(load_backbone(stream.backbone, stream.weights), batch_size=config.batch_size, device=place)
-        for stream in (config.visual, config.audio)
-    )
-    return Models(visual=visual, audio=audio, detector=FaceDetector(config.faces.min_size_px, device=place))
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        ExtractionError: No device of that name, or this machine lacks it.
-    """
-    has_gpu = torch.cuda.is_available()
-    if device == "auto":
-        return torch.device("cuda" if has_gpu else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ExtractionError(f"device {device!r} is not known; give auto, cpu, cuda or cuda:N") from error
-    num_gpus = torch.cuda.device_count() if has_gpu else 0
-    if resolved.type not in ("cpu", "cuda") or (
-        resolved.type == "cuda" and (resolved.index or 0) >= num_gpus
-    ):
-        raise ExtractionError(
-            f"device {device!r}: expected a device of this machine, which has {num_gpus} GPUs that torch can "
-            "use; give 'auto' or 'cpu'"
-        )
-    return resolved
-
-
-def extract_clip(
-    source: ClipSource, config: ExtractConfig, models: Models, clock: StageClock | None = None
-) -> tuple[ClipFeatures, dict[str, Json]]:
-    """Extract one clip.
-
-    Args:
         source: The clip.
         config: The `extract` section.
         models: From `load_models` with the same configuration.
+        spill: Folder for what waits on the disk while the clip is worked on.
         clock: Measures the stages, for the report.
-
-    Returns:
-        The features, and facts for the record that depend on the media alone: `media` (what the header says),
-        `num_frames`, `num_face_frames` and `num_audio_frames`.
-
-    Raises:
-        MediaError: The media file cannot be decoded, or has no frames.
-        ExtractionError: An embedding is not a number, or too large for float16.
+        beat: Called for every decoded frame and every block of rows, with the number of rows so far.
+        preview: Sees frames and faces, for a contact sheet; None for none.
     """
-    clock = clock or StageClock()
-    frames = clock.timed("decode", decode_video(source.media))
-    tracked = clock.timed("faces", track_faces(frames, models.detector, config.faces))
-    table = _FrameTable()
-    visual = _visual_rows(source, table.record(tracked), config, models.visual, clock)
-    if not table.time_s:
-        raise MediaError(
-            f"{str(source.media)!r}: expected at least one frame, decoded none; is the file cut short?"
-        )
-    time_s = np.array(table.time_s, dtype=np.float64)
-    with clock.stage("log_mel"):
-        examples = LogMelExamples(read_waveform(source.media), time_s, config.audio.anchor)
-    audio = _audio_rows(source, examples, len(time_s), models.audio, clock)
-    with clock.stage("decode"):
-        media = video_facts(source.media)
-    features = ClipFeatures(
-        streams={"visual": visual, "audio": audio},
-        time_s=time_s,
-        source_frame=np.array(table.source_frame, dtype=np.int64),
-        face_found=np.array(table.face_found, dtype=np.bool_),
-        audio_found=examples.audio_found,
-        face_box=np.array(table.face_box, dtype=np.float32),
-        face_score=np.array(table.face_score, dtype=np.float32),
-    )
-    facts: dict[str, Json] = {
-        "media": media,
-        "num_frames": features.num_frames,
-        "num_face_frames": int(features.face_found.sum()),
-        "num_audio_frames": int(features.audio_found.sum()),
-    }
-    return features, facts
 
+    source: ClipSource
+    config: ExtractConfig
+    models: Models
+    spill: Path
+    clock: StageClock = field(default_factory=StageClock)
+    beat: Callable[[int], None] = lambda _: None
+    preview: Watcher | None = None
+    _num_decoded: int = field(default=0, init=False)
 
-class _FrameTable:
-    """What is kept of each frame beside its embeddings."""
+    def faces(self) -> Iterator[FaceCrop]:
+        """The subject's face in every frame.
 
-    def __init__(self) -> None:
-        self.time_s: list[float] = []
-        self.source_frame: list[int] = []
-        self.face_found: list[bool] = []
-        self.face_box: list[NDArray[np.float32]] = []
-        self.face_score: list[float] = []
+        Raises:
+            MediaError: The media file, or a cropped face, cannot be decoded.
+        """
+        sizes = self._crop_sizes()
+        if self.source.faces is not None:
+            frames = self._frames(pictures=self.preview is not None)
+            return cropped_faces(frames, self.source.faces, sizes)
+        who = self.source.face or self.config.faces.subject
+        if who == "all":
+            raise ValueError("with subject 'all', ask for the tracks")
+        faces = self.config.faces
+        frames = self._frames(pictures=True)
+        return track_faces(frames, self.models.detector, faces, sizes, who, self.spill)
 
-    def record(self, crops: Iterable[FaceCrop]) -> Iterable[FaceCrop]:
-        """Note each crop's frame on its way through."""
-        for crop in crops:
-            found = crop.crop is not None
-            self.time_s.append(crop.time_s)
-            self.source_frame.append(crop.index)
-            self.face_found.append(found)
-            self.face_box.append(
-                crop.box if found and crop.box is not None else np.zeros(4, dtype=np.float32)
+    def tracks(self) -> list[TrackedClip]:
+        """Every track of a face that is long enough, in the order of their first frames.
+
+        Raises:
+            MediaError: The media file cannot be decoded.
+        """
+        with self.clock.stage("faces"):
+            return track_clips(
+                self._frames(pictures=True),
+                self.models.detector,
+                self.config.faces,
+                self._crop_sizes(),
+                self.spill,
             )
-            self.face_score.append(crop.score if found else 0.0)
+
+    def write_rows(self, crops: Iterable[FaceCrop], writer: PartWriter) -> dict[str, Json]:
+        """Embed a clip and hand its rows to a writer.
+
+        Args:
+            crops: The subject's face in every frame of the clip, from `faces` or of one track.
+            writer: Of the clip's part.
+
+        Returns:
+            Facts for the record that depend on the media alone: `media` (what the header says), `num_frames`,
+            `num_face_frames` and `num_audio_frames`; with cropped faces `num_surplus_faces`, those beyond the
+            last frame.
+
+        Raises:
+            MediaError: The media file cannot be decoded, or has no frames.
+            ExtractionError: An embedding is not a number, or too large for float16.
+        """
+        times_s, num_face_frames, frames = self._write_frames(crops, writer)
+        if not len(times_s):
+            raise MediaError(
+                f"{str(self.source.media)!r}: expected at least one frame, decoded none; is the file cut "
+                "short?"
+            )
+        num_audio_frames = self._write_sound(times_s, writer)
+        for name, stream in self.models.clip_streams.items():
+            with self.clock.stage("clip_streams"):
+                rows = clip_rows(name, stream, frames)
+            writer.append_stream(name, self._stored(rows, name, np.arange(len(rows))))
+        with self.clock.stage("decode"):
+            media = video_facts(self.source.media, self.config.media)
+        facts: dict[str, Json] = {
+            "media": media,
+            "num_frames": len(times_s),
+            "num_face_frames": num_face_frames,
+            "num_audio_frames": num_audio_frames,
+        }
+        if self.source.faces is not None:
+            facts["num_surplus_faces"] = num_surplus_images(self.source.faces, self._num_decoded)
+        return facts
+
+    def seen(self, crops: Iterable[FaceCrop]) -> Iterator[FaceCrop]:
+        """Crops on their way: the time that they take is measured, and the preview sees them."""
+        for crop in self.clock.timed("faces", crops):
+            if self.preview is not None:
+                self.preview.see_crop(crop)
             yield crop
 
+    def _crop_sizes(self) -> tuple[int, ...]:
+        sizes = {embedder.crop_size_px for embedder in self.models.embedders.values()}
+        return tuple(sorted(size for size in sizes if size is not None))
 
-def _visual_rows(
-    source: ClipSource,
-    crops: Iterable[FaceCrop],
-    config: ExtractConfig,
-    embedder: Embedder,
-    clock: StageClock,
-) -> NDArray[np.float16]:
-    """(V, N, D): one row per view and frame, zero where no face was found."""
-    num_views = len(config.visual.views)
-    blank = np.zeros((num_views, embedder.num_features), dtype=np.float16)
-    rows: list[NDArray[np.float16]] = []  # (V, D) of each frame
-    # Faces that wait for their batch to fill, and the (frame, view) that each is of.
-    faces: list[NDArray[np.float32]] = []
-    places: list[tuple[int, int]] = []
+    def _frames(self, *, pictures: bool) -> Iterator[VideoFrame]:
+        """Decoded frames, with a sign of life for each."""
+        media, limits = self.config.media, self.config.limits
+        frames = decode_video(self.source.media, media, limits, pictures=pictures)
+        for frame in self.clock.timed("decode", frames):
+            self._num_decoded = frame.index + 1
+            self.beat(0)
+            if self.preview is not None:
+                self.preview.see_frame(frame)
+            yield frame
 
-    def embed_batch() -> None:
-        batch = slice(embedder.batch_size)
-        embedded = _as_stored(
-            embedder(np.stack(faces[batch])), source, "visual", [row for row, _ in places[batch]]
-        )
-        for (row, view), embedding in zip(places[batch], embedded, strict=True):
-            rows[row][view] = embedding
-        del faces[batch], places[batch]
+    def _embedders(self, *takes: str) -> dict[str, RowMapper]:
+        return {name: each for name, each in self.models.embedders.items() if each.takes in takes}
 
-    for row, crop in enumerate(crops):
-        rows.append(blank if crop.crop is None else blank.copy())
-        if crop.crop is not None:
-            with clock.stage("visual_backbone"):
-                faces.extend(face_views(crop.crop, config.visual.views, embedder.input_shape[1]))
-                places.extend((row, view) for view in range(num_views))
-                while len(faces) >= embedder.batch_size:
-                    embed_batch()
-    if faces:
-        with clock.stage("visual_backbone"):
-            embed_batch()
-    return (
-        np.stack(rows, axis=1) if rows else np.zeros((num_views, 0, embedder.num_features), dtype=np.float16)
-    )
+    def _write_frames(
+        self, crops: Iterable[FaceCrop], writer: PartWriter
+    ) -> tuple[NDArray[np.float64], int, ClipFrames]:
+        """The arrays beside the streams, and the streams made of faces.
+
+        Returns:
+            Times of the rows, (N,); the number of rows with a face; and what whole-clip streams are told.
+        """
+        embedders = self._embedders("faces")
+        # Each embedder draws blocks from a copy of the iterator; they go in step, so that little is kept.
+        blocks, *copies = tee(frame_blocks(self.seen(crops)), 1 + len(embedders))
+        mapped = [
+            self.clock.timed("visual_backbone", embedder.map(_faces(copy, embedder.crop_size_px or 0)))
+            for embedder, copy in zip(embedders.values(), copies, strict=True)
+        ]
+        arrays: dict[str, list[NDArray[np.generic]]] = {"time_s": [], "source_frame": [], "face_found": []}
+        num_rows = 0
+        for block, *embedded in zip(blocks, *mapped, strict=True):
+            of_block = block.arrays()
+            with self.clock.stage("write"):
+                writer.append(**of_block)
+                for name, embeddings in zip(embedders, embedded, strict=True):
+                    rows = block.spread(self._stored(embeddings, name, num_rows + block.found_rows))
+                    writer.append_stream(name, rows)
+            for name, kept in arrays.items():
+                kept.append(of_block[name])
+            num_rows += len(block.rows)
+            self.beat(num_rows)
+        if not num_rows:
+            return np.zeros(0), 0, None  # type: ignore[return-value]  # the caller refuses such a clip
+        whole = {name: np.concatenate(kept) for name, kept in arrays.items()}
+        frames = ClipFrames(clip_id=self.source.clip_id, media=self.source.media, **whole)
+        return whole["time_s"], int(whole["face_found"].sum()), frames
+
+    def _write_sound(self, times_s: NDArray[np.float64], writer: PartWriter) -> int:
+        """`audio_found`, and the streams made of sound.
+
+        Returns:
+            The number of rows with sound.
+        """
+        anchor = self.config.audio.anchor
+        embedders = self._embedders("log_mel", "waveform")
+        num_heard = 0
+        for name, embedder in embedders.items():
+            sound = self._sound()
+            inputs = (
+                LogMelStream(sound, anchor)
+                if embedder.window_samples is None
+                else SampleWindows(sound, anchor, embedder.window_samples)
+            )
+            heard: list[NDArray[np.bool_]] = []  # of the blocks that the embedder has drawn
+            blocks = self.clock.timed("log_mel", _sound_blocks(inputs, times_s, heard))
+            first = 0
+            for embeddings in self.clock.timed("audio_backbone", embedder.map(blocks)):
+                found = heard.pop(0)
+                rows = np.zeros((len(found), embeddings.shape[-1]), np.float16)
+                rows[found] = self._stored(embeddings, name, first + np.flatnonzero(found))
+                with self.clock.stage("write"):
+                    if name == "audio":
+                        writer.append(audio_found=found)
+                        num_heard += int(found.sum())
+                    writer.append_stream(name, rows)
+                first += len(found)
+                self.beat(first)
+        return num_heard
+
+    def _sound(self) -> SoundStream:
+        with self.clock.stage("decode"):
+            sound = stream_sound(self.source.media, self.config.media, self.config.limits)
+        return replace(sound, pieces=self.clock.timed("decode", sound.pieces))
+
+    def _stored(
+        self, embeddings: NDArray[np.float32], stream: str, rows: NDArray[np.intp]
+    ) -> NDArray[np.float16]:
+        """Embeddings as float16, refused where they do not fit.
+
+        Args:
+            embeddings: (..., n, D).
+            stream: Their stream.
+            rows: Number of each one's row in the clip, (n,).
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = embeddings.astype(np.float16)
+        finite = np.isfinite(stored).all(axis=-1)
+        if not finite.all():
+            place = tuple(np.argwhere(~finite)[0])
+            worst = float(np.abs(embeddings[place]).max())
+            raise ExtractionError(
+                f"clip {self.source.clip_id!r}, stream {stream!r}, frame {rows[place[-1]]}: expected "
+                f"embeddings that float16 holds (up to 65504), got {worst:g}; check the weights of the "
+                f"{stream} backbone"
+            )
+        return stored
 
 
-def _audio_rows(
-    source: ClipSource, examples: LogMelExamples, num_frames: int, embedder: Embedder, clock: StageClock
-) -> NDArray[np.float16]:
-    """(N, D): one row per frame, zero where no decoded sound lies below its example."""
-    rows = np.zeros((num_frames, embedder.num_features), dtype=np.float16)
-    for start in range(0, num_frames, embedder.batch_size):
-        stop = min(start + embedder.batch_size, num_frames)
-        heard = np.flatnonzero(examples.audio_found[start:stop])
-        if not heard.size:
-            continue
-        with clock.stage("log_mel"):
-            batch = examples.batch(start, stop)[heard]
-        with clock.stage("audio_backbone"):
-            rows[start + heard] = _as_stored(embedder(batch), source, "audio", start + heard)
-    return rows
+def _faces(blocks: Iterable[FrameBlock], size_px: int) -> Iterator[FaceBlock]:
+    """The faces of each block, cropped to a size."""
+    for block in blocks:
+        yield block.faces(size_px)
 
 
-def _as_stored(
-    embeddings: NDArray[np.float32], source: ClipSource, stream: str, frames: Sequence[int] | NDArray[np.intp]
-) -> NDArray[np.float16]:
-    """Embeddings as float16, refused where they do not fit."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        stored = embeddings.astype(np.float16)
-    finite = np.isfinite(stored).all(axis=1)
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        worst = float(np.abs(embeddings[bad]).max())
-        raise ExtractionError(
-            f"clip {source.clip_id!r}, stream {stream!r}, frame {frames[bad]}: expected embeddings that "
-            f"float16 holds (up to 65504), got {worst:g}; check the weights of the {stream} backbone"
-        )
-    return stored
+def _sound_blocks(
+    inputs: LogMelStream | SampleWindows, times_s: NDArray[np.float64], heard: list[NDArray[np.bool_]]
+) -> Iterator[Block]:
+    """The examples of the rows with sound, in blocks of rows.
+
+    Args:
+        inputs: Makes the examples.
+        times_s: Of all rows, (N,).
+        heard: For each block that was drawn and whose rows are not written, whether each row has sound.
+    """
+    for start in range(0, len(times_s), MAX_BLOCK_INPUTS):
+        block, found = inputs.block(times_s[start : start + MAX_BLOCK_INPUTS])
+        heard.append(found)
+        if isinstance(block, ExampleBlock):
+            yield replace(block, first_rows=block.first_rows[found])
+        else:
+            yield replace(block, first_samples=block.first_samples[found])

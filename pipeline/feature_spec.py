@@ -1,6 +1,7 @@
 """The feature spec of an `extract` section: everything declared to change the numbers.
 
-Weights are in it by their digests. Neither builds a model nor imports torch.
+Weights are in it by their digests. Neither builds a model nor imports torch, unless a backbone of the user's
+own does.
 """
 
 from __future__ import annotations
@@ -8,52 +9,87 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from cache.settings import to_mapping
 from cache.spec import FeatureSpec, SettingValue, StreamSpec
-from pipeline.backbones import BACKBONES
+from pipeline.backbones.clip_stream import ClipStream
+from pipeline.backbones.user_backbone import is_own, own_clip_stream, source_digest
 from pipeline.config import ExtractConfig
-from pipeline.weights import parse_weights
+from pipeline.stream_facts import StreamFacts, stream_facts
+from pipeline.weights.registry import file_digest
+from pipeline.weights.source import parse_weights
 
 # The libraries whose arithmetic ends up in the rows.
 LIBRARIES = ("av", "facenet-pytorch", "numpy", "torch", "torchaudio", "torchvision")
 STORAGE_DTYPE = "float16"
-# From 16 on, rows do not depend on the batch size.
-_LEFT_OUT = frozenset({"batch_size"})
+# What stands for a setting that is not set; JSON's null is no setting's value.
+NOT_SET = "none"
+# Limits decide whether a clip is extracted, not how; and from 16 on, rows do not depend on the batch size.
+_LEFT_OUT = frozenset({"batch_size", "limits", "streams"})
 
 
 def feature_spec(config: ExtractConfig) -> FeatureSpec:
     """Streams and settings of the features that a configuration asks for.
 
     Args:
-        config: The `extract` section. Checkpoints that it names are read, for their digests.
+        config: The `extract` section. Checkpoints that it names are read, for their digests; classes that it
+            names are imported.
 
     Raises:
-        WeightsError: Weights that do not exist.
+        WeightsError: Weights that do not exist, or a backbone that cannot be used.
+        ExtractionError: Settings that do not go together.
     """
-    settings = dict(_flat(to_mapping(config)))
-    settings["visual.weights"] = parse_weights(config.visual.weights).digest()
-    settings["audio.weights"] = parse_weights(config.audio.weights).digest()
+    sections = {name: value for name, value in to_mapping(config).items() if name not in _LEFT_OUT}
+    settings = dict(_flat(sections))
+    streams = stream_facts(config)
+    for name, stream in streams.items():
+        section = name if name in ("visual", "audio") else f"streams.{name}"
+        settings.update({f"{section}.{key}": value for key, value in _stream_settings(stream).items()})
+    # The usual size is the same whether it is asked for or not.
+    settings["visual.input_size_px"] = streams["visual"].input_shape[1]
     settings["storage.dtype"] = STORAGE_DTYPE
     for library in LIBRARIES:
         settings[f"library.{library}"] = library_version(library)
     return FeatureSpec(
-        streams=(
-            StreamSpec(
-                name="visual",
-                num_features=BACKBONES[config.visual.backbone].num_features,
-                views=config.visual.views,
-            ),
-            StreamSpec(name="audio", num_features=BACKBONES[config.audio.backbone].num_features),
+        streams=tuple(
+            StreamSpec(name=name, num_features=stream.num_features, views=stream.views)
+            for name, stream in streams.items()
         ),
         settings=settings,
     )
+
+
+def clip_streams(config: ExtractConfig) -> dict[str, ClipStream]:
+    """The further streams that are made from whole clips, built, by name.
+
+    Raises:
+        WeightsError: One of them cannot be built.
+    """
+    return {
+        name: own_clip_stream(stream.backbone, stream.weights)
+        for name, stream in stream_facts(config).items()
+        if stream.takes == "clip"
+    }
 
 
 @cache
 def library_version(library: str) -> str:
     """Version of an installed library, without the local part that names a build (`+cpu`, `+cu130`)."""
     return version(library).partition("+")[0]
+
+
+def _stream_settings(stream: StreamFacts) -> dict[str, SettingValue]:
+    if not is_own(stream.backbone):
+        return {"backbone": stream.backbone, "weights": parse_weights(stream.weights).digest()}
+    # What a backbone of one's own takes as its weights is its own affair, and a file's content counts. A text
+    # stays as it is: `random:SEED` then says what it says for our own, that results mean nothing.
+    path = Path(stream.weights)
+    return {
+        "backbone": stream.backbone,
+        "backbone_source": source_digest(stream.backbone),
+        "weights": f"sha256:{file_digest(path)}" if path.is_file() else stream.weights,
+    }
 
 
 def _flat(mapping: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, SettingValue]]:
@@ -63,9 +99,9 @@ def _flat(mapping: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
             yield from _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
             yield prefix + key, ",".join(str(item) for item in value)
-        elif prefix + key not in _LEFT_OUT:
-            if not isinstance(value, (str, int, float)):
-                raise TypeError(
-                    f"setting {prefix}{key} must be a string, a number or a boolean, got {value!r}"
-                )
+        elif value is None:
+            yield prefix + key, NOT_SET
+        elif isinstance(value, (str, int, float)):
             yield prefix + key, value
+        else:
+            raise TypeError(f"setting {prefix}{key} must be a string, a number or a boolean, got {value!r}")

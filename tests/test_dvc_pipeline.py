@@ -109,7 +109,8 @@ def test_command_line_and_docs_run_nothing(project, path):
 
 
 @pytest.mark.parametrize(
-    "module", ["video", "audio", "faces", "alignment", "log_mel", "backbones/ir50", "backbones/vggish"]
+    "module",
+    ["media/video", "media/audio", "media/log_mel", "faces/detector", "faces/alignment", "backbones/ir50"],
 )
 def test_numeric_code_extracts_again(project, module):
     project.edit(f"pipeline/{module}.py")

@@ -53,12 +53,19 @@ def test_extraction_depends_on_no_code_of_heads_command_line_corpus_or_report(st
         "tagf_head/",
         "pipeline/cli/",
         "pipeline/sample_corpus/",
-        "pipeline/extraction_report",
-        "pipeline/progress",
+        "pipeline/run/",
+        "pipeline/preview/",
     )
     assert not [dep for dep in stages["extract"]["deps"] if dep.startswith(others)]
 
 
 def test_extraction_depends_on_decoding_faces_log_mel_and_backbones(stages):
-    names = ("video", "audio", "faces", "face_tracks", "log_mel", "backbones/ir50", "backbones/vggish")
+    names = (
+        "media/video",
+        "media/audio",
+        "media/log_mel",
+        "faces/detector",
+        "faces/tracks",
+        "backbones/ir50",
+    )
     assert {f"pipeline/{name}.py" for name in names} <= set(stages["extract"]["deps"])

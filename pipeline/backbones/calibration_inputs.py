@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.log_mel import log_mel
-from pipeline.timeline import EXAMPLE_SAMPLES, SAMPLE_RATE_HZ
+from pipeline.media.log_mel import log_mel
+from pipeline.media.timeline import EXAMPLE_SAMPLES, SAMPLE_RATE_HZ
 
 # One value per pixel, or what broadcasts to it.
 _Plane: TypeAlias = NDArray[np.float64]

@@ -20,6 +20,9 @@ class InceptionResnet(InceptionResnetV1, Backbone):  # type: ignore[misc]  # fac
         input_size_px: Side S of the faces, at least 75; the public weights were trained on 160.
     """
 
+    takes = "faces"
+    num_features = 512
+
     def __init__(self, input_size_px: int = 160) -> None:
         if input_size_px < SMALLEST_INPUT_PX:
             raise ValueError(
@@ -31,5 +34,4 @@ class InceptionResnet(InceptionResnetV1, Backbone):  # type: ignore[misc]  # fac
         # classifier that does nothing gives the raw embedding.
         self.classify = True
         self.logits = nn.Identity()
-        self.num_features = 512
         self.input_shape = (3, input_size_px, input_size_px)

@@ -58,13 +58,15 @@ class Ir50(Backbone):
         input_size_px: Side S of the faces, 40 or 112.
     """
 
+    takes = "faces"
+    num_features = 512
+
     def __init__(self, input_size_px: int = 40) -> None:
         super().__init__()
         if input_size_px not in FIRST_STRIDES:
             raise ValueError(
                 f"input_size_px of ir50 must be one of {sorted(FIRST_STRIDES)}, got {input_size_px}"
             )
-        self.num_features = 512
         self.input_shape = (3, input_size_px, input_size_px)
         num_in, side = STAGES[0][0], input_size_px
         self.input_layer = nn.Sequential(

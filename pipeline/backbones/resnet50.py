@@ -21,6 +21,9 @@ class ResNet50(ResNet, Backbone):  # type: ignore[misc]  # torchvision is untype
         input_size_px: Side S of the faces, at least 32.
     """
 
+    takes = "faces"
+    num_features = 2048
+
     def __init__(self, input_size_px: int = 40) -> None:
         if input_size_px < SMALLEST_INPUT_PX:
             raise ValueError(
@@ -28,5 +31,4 @@ class ResNet50(ResNet, Backbone):  # type: ignore[misc]  # torchvision is untype
             )
         super().__init__(Bottleneck, [3, 4, 6, 3])
         self.fc = nn.Identity()
-        self.num_features = 2048
         self.input_shape = (3, input_size_px, input_size_px)

@@ -15,15 +15,19 @@ LAYOUT = (64, None, 128, None, 256, 256, None, 512, 512, None)
 
 
 class Vggish(Backbone):
-    """Log-mel examples (B, 1, 96, 64) to embeddings (B, 128).
+    """Log-mel examples (B, 1, 96, 64) to embeddings (B, 128). No PCA and no quantisation follow.
 
-    The last linear layer is the end: no ReLU, no PCA and no quantisation follow it.
+    Args:
+        final_relu: Whether a ReLU follows the last linear layer, as in the common PyTorch port, which then
+            has no negative features. The TAGF lineage has none.
     """
 
-    def __init__(self) -> None:
+    takes = "log_mel"
+    num_features = 128
+    input_shape = (1, 96, 64)
+
+    def __init__(self, *, final_relu: bool = False) -> None:
         super().__init__()
-        self.num_features = 128
-        self.input_shape = (1, 96, 64)
         layers: list[nn.Module] = []
         num_in = 1
         for num_out in LAYOUT:
@@ -36,6 +40,8 @@ class Vggish(Backbone):
         self.embeddings = nn.Sequential(
             nn.Linear(6 * 4 * num_in, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 128)
         )
+        if final_relu:
+            self.embeddings.append(nn.ReLU())
 
     def forward(self, examples: torch.Tensor) -> torch.Tensor:
         """(B, 1, 96, 64) -> (B, 128)."""

@@ -22,6 +22,8 @@ _COMMANDS = {
     "train": ("pipeline.cli.train", "Stage two: train one head from a feature store."),
     "evaluate": ("pipeline.cli.evaluate", "CCC and predictions of a checkpoint on one split."),
     "results": ("pipeline.cli.results", "One table over several evaluated runs."),
+    "weights": ("pipeline.cli.weights", "Pretrained backbones: list, fetch, check."),
+    "doctor": ("pipeline.cli.doctor", "What a bug report needs; tries one clip."),
     "plot-page": ("pipeline.cli.plot_page", "Write the page in which `dvc plots show` works offline."),
 }
 
@@ -59,7 +61,7 @@ class _CommandGroup(click.Group):
 @click.version_option(package_name="tagf")
 @click.pass_context
 def tagf(ctx: click.Context, debug: bool) -> None:
-    r"""Valence and arousal from face and voice, in two stages with a feature store between them.
+    """Valence and arousal from face and voice, in two stages with a feature store between them.
 
     \b
     Example:

@@ -36,7 +36,7 @@ def command(
     params: Path | None,
     device: str,
 ) -> None:
-    r"""CCC and other metrics of a checkpoint on one split; overlapping windows are averaged per frame.
+    """CCC and other metrics of a checkpoint on one split; overlapping windows are averaged per frame.
 
     \b
     Example:

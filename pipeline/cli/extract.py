@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import click
@@ -11,26 +13,56 @@ from pipeline.config import ExtractConfig
 
 
 @click.command("extract")
-@click.option("--source", type=options.PATH, required=True, help="Folder of the media.")
+@click.option(
+    "--source",
+    type=options.PATH,
+    required=True,
+    help="Folder of the media; for --layout manifest, a CSV file.",
+)
 @click.option(
     "--layout",
-    type=click.Choice(["videos"]),
+    type=click.Choice(["videos", "aff-wild2", "manifest"]),
     default="videos",
     show_default=True,
-    help="videos: every media file below the folder is a clip, named by its path.",
+    help="videos: every media file below the folder is a clip, named by its path. aff-wild2: the official "
+    "folders. manifest: a table of clips.",
 )
 @click.option(
     "--out", type=options.PATH, required=True, help="The feature store to write (a folder, *.zarr)."
 )
 @options.params_option
-@options.device_option
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N, or several GPUs: cuda:0,cuda:1; auto takes a GPU where there is one.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one per core.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="Where the workers are: processes of this machine, or of a Dask cluster.",
+)
+@click.option("--scheduler", help="Address of the Dask cluster's scheduler, for --engine dask.")
 @click.option(
     "--report", type=options.PATH, help="Where extraction_report.json goes; by default beside the store."
 )
+@click.option("--json-log", type=options.PATH, help="File to add events to, one JSON object per line.")
 @click.option(
     "--max-failures", type=click.IntRange(min=0), default=0, show_default=True, help="Clips that may fail."
 )
+@click.option(
+    "--retry-failed", is_flag=True, help="Try only the clips that the report names as failed, then pack."
+)
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Write a contact sheet per clip (frames, boxes, crops) into previews/ beside the store.",
+)
+@click.option("--dry-run", is_flag=True, help="List what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: everything about every clip, as JSON.")
 def command(
     source: Path,
     layout: str,
@@ -38,30 +70,63 @@ def command(
     params: Path | None,
     device: str,
     workers: int | None,
+    engine: str,
+    scheduler: str | None,
     report: Path | None,
+    json_log: Path | None,
     max_failures: int,
+    retry_failed: bool,
+    preview: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    r"""Stage one: write one row of visual and one of audio embedding per frame of every clip.
+    """Stage one: write one row of visual and one of audio embedding per frame of every clip.
 
     Finished clips are kept in the work folder ($TAGF_WORK_DIR, else ~/.cache/tagf): an interrupted run
     continues where it was.
 
     \b
-    Example:
-        tagf extract --source data/corpus/videos --layout videos --out data/features.zarr --params params.yaml
+    Examples:
+        tagf extract --source my_videos --out features.zarr --params params.yaml --dry-run
+        tagf extract --source my_videos --out features.zarr --params params.yaml --preview
+        tagf extract --source aff-wild2 --layout aff-wild2 --out features.zarr --device cuda:0,cuda:1
     """
     from cache.settings import load_section
-    from pipeline.runner import extract_features
 
+    _import_from_here()
     config = load_section(params, "extract", ExtractConfig) if params else ExtractConfig()
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run; --json-log FILE writes what a run does")
+    if dry_run:
+        from pipeline.run.dry_run import plan_extraction
+        from pipeline.run.finished_clips import FinishedClips
+
+        plan = plan_extraction(source, layout, config, is_kept=FinishedClips(config))
+        click.echo(json.dumps(plan.to_mapping(), indent=1) if as_json else plan)
+        return
+    from pipeline.run.runner import RunOptions, extract_features
+
     extract_features(
         source,
         layout,
         out,
         config,
-        workers=workers,
-        report=report,
-        device=device,
-        max_failures=max_failures,
-        progress=True,
+        RunOptions(
+            engine="dask" if engine == "dask" else "local",
+            scheduler=scheduler,
+            workers=workers,
+            device=device,
+            report=report,
+            json_log=json_log,
+            max_failures=max_failures,
+            retry_failed=retry_failed,
+            preview=out.parent / "previews" if preview else None,
+            progress=True,
+        ),
     )
+
+
+def _import_from_here() -> None:
+    """Let settings name backbones of modules in the working directory, as `python -m` would."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")

@@ -21,7 +21,7 @@ Split = Literal["train", "validation", "test"]
 def command(
     runs: tuple[Path, ...], annotations: Path, split: Split, reference: str | None, markdown: Path | None
 ) -> None:
-    r"""Print one table over the evaluated runs RUNS, with 95 % bootstrap intervals over subjects.
+    """Print one table over the evaluated runs RUNS, with 95 % bootstrap intervals over subjects.
 
     \b
     Example:

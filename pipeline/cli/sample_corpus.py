@@ -22,7 +22,7 @@ _DEFAULTS = CorpusConfig()
 @click.option("--seed", default=_DEFAULTS.seed, show_default=True, help="Seed of everything random.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one per core.")
 def command(out: Path, clips: int, seconds: float, fps: int, seed: int, workers: int | None) -> None:
-    r"""Write a corpus of real media with labels into the folder OUT.
+    """Write a corpus of real media with labels into the folder OUT.
 
     The people are drawn and their voices synthetic: a stand-in for licensed data, equal for equal seeds.
 

@@ -31,7 +31,7 @@ def command(
     device: str,
     resume: bool,
 ) -> None:
-    r"""Stage two: train one head from a feature store; the backbones are not touched.
+    """Stage two: train one head from a feature store; the backbones are not touched.
 
     \b
     Example:

@@ -153,7 +153,7 @@ def test_facts_have_to_be_json(tmp_path: Path, make_features: Any, make_key: Any
     for facts in ({"path": Path()}, {"share": float("nan")}):
         with pytest.raises(ValueError, match=r"expected JSON|not JSON compliant"):
             PartStore(tmp_path).commit(make_key("v1"), make_features(1), facts)
-    assert not any(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_discarded_and_unknown_parts(tmp_path: Path, make_features: Any, make_key: Any) -> None:

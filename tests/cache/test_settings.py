@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,7 @@ class Tree:
     maybe: int | bool = 0
     strict: bool = False
     name: str = "x"
+    named: Mapping[str, Face] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,13 @@ def test_lists_become_tuples_and_types_are_exact() -> None:
         ({"face": {"evry": 1}}, "p: s.face.evry is not a setting; did you mean 'every'? (settings: every, "),
         ({"every": 1}, "p: s.every is not a setting; did you mean 'face.every'? (settings: face, "),
         ({"faces": [{}, {"zz": 1}]}, "p: s.faces.1.zz is not a setting (settings: every, share, align)"),
+        (
+            {"named": {"mine": {"evry": 1}}},
+            "p: s.named.mine.evry is not a setting; did you mean 'every'? (settings: every, share, align)",
+        ),
+        ({"named": {"mine": {"share": True}}}, "p: s.named.mine.share: expected a number, got True"),
+        ({"named": {"mine": {"every": 0}}}, "p: s.named.mine.every must be at least 1, got 0"),
+        ({"named": {"mine": 3}}, "p: s.named.mine: expected a mapping of settings, got 3"),
         ({3: 1}, "p: s.3 is not a setting (settings: "),
         ({"rate": "fast"}, "p: s.rate: expected a number, got 'fast'"),
         ({"rate": True}, "p: s.rate: expected a number, got True"),
@@ -133,6 +142,7 @@ trees = st.builds(
     pair=st.tuples(st.floats(-1e9, 1e9), st.text()),
     seed=st.none() | st.integers(-9, 9),
     strict=st.booleans(),
+    named=st.dictionaries(st.sampled_from("abc"), st.builds(Face, every=st.integers(1, 9))),
     name=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
 )
 

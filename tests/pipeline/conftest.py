@@ -42,7 +42,7 @@ def flash_and_click() -> Callable[..., tuple[Any, Any]]:
 
 @pytest.fixture(scope="session")
 def detector() -> Any:
-    from pipeline.faces import FaceDetector
+    from pipeline.faces.detector import FaceDetector
 
     torch.set_num_threads(1)
     return FaceDetector()

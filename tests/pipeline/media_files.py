@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -22,15 +23,22 @@ def write_media(
     pixel_format: str = "yuv420p",
     video_options: Mapping[str, str] | None = None,
     time_base: Fraction = Fraction(1, 90_000),
-    rate: int = 25,
+    rate: int | Fraction = 25,
     rotation_deg: int = 0,
+    pixel_aspect_ratio: Fraction | None = None,
+    further_pictures: Sequence[Sequence[NDArray[np.uint8]]] = (),
     samples: NDArray[np.float32] | None = None,
     sample_rate_hz: int = 48_000,
     sound_start_s: float = 0.0,
     sound_gap_s: tuple[float, float] | None = None,
     sound_jump_s: float = 0.0,
     audio_codec: str = "aac",
+    audio_options: Mapping[str, str] | None = None,
+    further_samples: Sequence[NDArray[np.float32]] = (),
+    default_streams: tuple[int, int] = (0, 0),
     container_format: str | None = None,
+    container_options: Mapping[str, str] | None = None,
+    seekable: bool = True,
 ) -> None:
     """Write a media file.
 
@@ -44,40 +52,67 @@ def write_media(
         time_base: Ticks of the pictures' stamps, as far as the container has a choice.
         rate: Nominal frames per second.
         rotation_deg: Degrees by which a player is to turn the pictures counterclockwise.
+        pixel_aspect_ratio: Width of a pixel in terms of its height, None to say nothing of it.
+        further_pictures: Pictures of further video streams, at the same times.
         samples: Sound, (channels, n), None for none.
         sample_rate_hz: Its rate.
         sound_start_s: Time of its first sample.
         sound_gap_s: Start and end of a stretch whose blocks are left out.
         sound_jump_s: Seconds by which the stamp of the last block is too late.
         audio_codec: FFmpeg's name of the encoder.
+        audio_options: Its options.
+        further_samples: Sound of further audio streams.
+        default_streams: Numbers of the video stream and the audio stream that are marked as the ones to play.
         container_format: FFmpeg's name of the container, None to go by the file's suffix.
+        container_options: Options of the muxer.
+        seekable: Whether the muxer may go back to fill in lengths; if not, it does not know them.
     """
-    with av.open(str(path), "w", format=container_format) as container:
-        if pictures:
+    all_pictures = [pictures, *further_pictures] if pictures else []
+    all_samples = [samples, *further_samples] if samples is not None else []
+    with (
+        path.open("wb") as file,
+        av.open(
+            file if seekable else _Pipe(file),
+            "w",
+            format=container_format or _format_of(path),
+            options=dict(container_options or {}),
+        ) as container,
+    ):
+        videos, sounds = [], []
+        for number, (first, *_) in enumerate(all_pictures):
             video = container.add_stream(video_codec, rate=rate, options=dict(video_options or {}))
-            video.height, video.width = pictures[0].shape[:2]
+            video.height, video.width = first.shape[:2]
             video.pix_fmt = pixel_format
             video.codec_context.time_base = time_base
             if rotation_deg:
                 video.set_display_rotation(rotation_deg)
-        if samples is not None:
-            layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(samples)]
-            audio = container.add_stream(audio_codec, rate=sample_rate_hz, layout=layout)
-        if samples is not None:
-            blocks = _blocks(samples, sample_rate_hz, sound_start_s, sound_gap_s)
+            if pixel_aspect_ratio is not None:
+                video.codec_context.sample_aspect_ratio = pixel_aspect_ratio
+            if further_pictures:
+                video.disposition = int(number == default_streams[0])
+            videos.append(video)
+        for number, sound in enumerate(all_samples):
+            layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1", 16: "hexadecagonal"}[len(sound)]
+            audio = container.add_stream(
+                audio_codec, rate=sample_rate_hz, layout=layout, options=dict(audio_options or {})
+            )
+            if further_samples:
+                audio.disposition = int(number == default_streams[1])
+            sounds.append(audio)
+        for audio, sound in zip(sounds, all_samples, strict=True):
+            blocks = _blocks(sound, sample_rate_hz, sound_start_s, sound_gap_s)
             blocks[-1] = (blocks[-1][0], blocks[-1][1] + round(sound_jump_s * sample_rate_hz))
             for block, stamp in blocks:
-                sound = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout)
-                sound.sample_rate, sound.pts, sound.time_base = (
-                    sample_rate_hz,
-                    stamp,
-                    Fraction(1, sample_rate_hz),
-                )
-                for frame in _as_encoder_takes(sound, audio):
+                # Interleaved: PyAV writes past the end of eight planes and more.
+                values = np.ascontiguousarray(block.T).reshape(1, -1)
+                of_block = av.AudioFrame.from_ndarray(values, "flt", audio.layout.name)
+                of_block.sample_rate, of_block.pts = sample_rate_hz, stamp
+                of_block.time_base = Fraction(1, sample_rate_hz)
+                for frame in _as_encoder_takes(of_block, audio):
                     container.mux(audio.encode(frame))
             container.mux(audio.encode())
-        if pictures:
-            for picture, time_s in zip(pictures, times_s, strict=True):
+        for video, of_stream in zip(videos, all_pictures, strict=True):
+            for picture, time_s in zip(of_stream, times_s, strict=True):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
                 frame.pts, frame.time_base = round(time_s / time_base), time_base
                 container.mux(video.encode(frame))
@@ -89,9 +124,12 @@ def flash_and_click(
     *,
     video_start_s: float = 0.0,
     num_frames: int = 50,
-    fps: int = 25,
+    fps: int | Fraction = 25,
+    times_s: Sequence[float] | None = None,
+    size_px: tuple[int, int] = (64, 48),
     sound_s: tuple[float, float] = (0.0, 2.0),
     sample_rate_hz: int = 48_000,
+    num_channels: int = 1,
 ) -> tuple[dict[str, object], float]:
     """Grey pictures with a white one, and silence with a click of 5 ms, both at one time.
 
@@ -100,15 +138,20 @@ def flash_and_click(
         video_start_s: Time of the first frame.
         num_frames: Number of pictures.
         fps: Pictures per second.
+        times_s: Times of the pictures in place of the three above.
+        size_px: Width and height.
         sound_s: Start and end of the sound.
         sample_rate_hz: Its rate.
+        num_channels: Its channels, all alike.
 
     Returns:
         Arguments for `write_media`, and the exact time of the white frame and the click.
     """
-    times_s = [video_start_s + frame / fps for frame in range(num_frames)]
+    if times_s is None:
+        times_s = [float(video_start_s + frame / fps) for frame in range(num_frames)]
     white = int(np.argmin(np.abs(np.array(times_s) - event_s)))
-    pictures = [np.full((48, 64, 3), 255 if frame == white else 40, np.uint8) for frame in range(num_frames)]
+    shape = (size_px[1], size_px[0], 3)
+    pictures = [np.full(shape, 255 if frame == white else 40, np.uint8) for frame in range(len(times_s))]
     start_s, end_s = sound_s
     time = start_s + np.arange(round((end_s - start_s) * sample_rate_hz)) / sample_rate_hz
     since = time - times_s[white]
@@ -116,11 +159,37 @@ def flash_and_click(
     arguments: dict[str, object] = {
         "pictures": pictures,
         "times_s": times_s,
-        "samples": click[None].astype(np.float32),
+        "samples": np.repeat(click[None].astype(np.float32), num_channels, axis=0),
         "sample_rate_hz": sample_rate_hz,
         "sound_start_s": start_s,
     }
     return arguments, times_s[white]
+
+
+class _Pipe:
+    """What a muxer writes to that cannot go back."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        return self._file.write(content)
+
+
+def _format_of(path: Path) -> str:
+    """FFmpeg's name of the container that goes with a suffix."""
+    format_of_suffix = {
+        "ts": "mpegts",
+        "mkv": "matroska",
+        "mpg": "mpeg",
+        "vob": "vob",
+        "wmv": "asf",
+        "m1v": "mpeg1video",
+        "m2v": "mpeg2video",
+        "ogv": "ogg",
+    }
+    suffix = path.suffix.removeprefix(".")
+    return format_of_suffix.get(suffix, suffix)
 
 
 def _blocks(
@@ -138,8 +207,8 @@ def _blocks(
 
 
 def _as_encoder_takes(frame: av.AudioFrame, stream: av.AudioStream) -> list[av.AudioFrame]:
-    """The block in the encoder's sample format; PyAV converts planar float only for some encoders."""
+    """The block in the encoder's sample format."""
     wanted = stream.codec_context.format.name
-    if wanted == "fltp":
+    if wanted == frame.format.name:
         return [frame]
     return av.AudioResampler(format=wanted, layout=frame.layout).resample(frame)

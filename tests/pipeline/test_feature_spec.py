@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import AudioConfig, ExtractConfig, FaceConfig, VisualConfig
+from pipeline.config import (
+    AudioConfig,
+    ExtractConfig,
+    FaceConfig,
+    LimitsConfig,
+    MediaConfig,
+    StreamConfig,
+    VisualConfig,
+)
+from pipeline.errors import ExtractionError, WeightsError
 from pipeline.feature_spec import feature_spec
 
 DEFAULT = ExtractConfig()
@@ -29,6 +38,15 @@ DEFAULT = ExtractConfig()
         ExtractConfig(faces=FaceConfig(min_size_px=20)),
         ExtractConfig(faces=FaceConfig(align="box")),
         ExtractConfig(faces=FaceConfig(margin=0.1)),
+        ExtractConfig(faces=FaceConfig(subject="longest")),
+        ExtractConfig(faces=FaceConfig(min_track_s=2.0)),
+        ExtractConfig(visual=VisualConfig(input_size_px=112)),
+        ExtractConfig(audio=AudioConfig(final_relu=True)),
+        ExtractConfig(media=MediaConfig(resample_fps=25)),
+        ExtractConfig(media=MediaConfig(video_stream=0)),
+        ExtractConfig(media=MediaConfig(audio_stream=1)),
+        ExtractConfig(precision="float16"),
+        ExtractConfig(streams={"scene": StreamConfig(backbone="resnet50", weights="random:0")}),
     ],
 )
 def test_settings_of_the_numbers_change_the_fingerprint(changed: ExtractConfig) -> None:
@@ -36,11 +54,19 @@ def test_settings_of_the_numbers_change_the_fingerprint(changed: ExtractConfig) 
     assert feature_spec(changed).differences(feature_spec(DEFAULT))
 
 
-def test_batch_size_does_not() -> None:
-    assert feature_spec(ExtractConfig(batch_size=64)) == feature_spec(DEFAULT)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ExtractConfig(batch_size=64),
+        ExtractConfig(limits=LimitsConfig(clip_timeout_s=1.0, frames=3)),
+        ExtractConfig(visual=VisualConfig(input_size_px=40)),  # the usual one, asked for
+    ],
+)
+def test_what_leaves_the_numbers_alone_does_not(changed: ExtractConfig) -> None:
+    assert feature_spec(changed) == feature_spec(DEFAULT)
 
 
-def test_every_leaf_of_the_configuration_but_the_batch_size_is_a_setting() -> None:
+def test_every_other_leaf_of_the_configuration_is_a_setting() -> None:
     def leaves(instance: object, prefix: str = "") -> list[str]:
         names = []
         for field in dataclasses.fields(instance):
@@ -50,11 +76,32 @@ def test_every_leaf_of_the_configuration_but_the_batch_size_is_a_setting() -> No
         return names
 
     settings = feature_spec(DEFAULT).settings
-    assert set(leaves(DEFAULT)) - {"batch_size"} == {
+    expected = {name for name in leaves(DEFAULT) if not name.startswith("limits.")}
+    assert expected - {"batch_size", "streams"} == {
         name for name in settings if not name.startswith(("library.", "storage."))
     }
     assert settings["library.torch"] == version("torch").split("+")[0]
     assert settings["storage.dtype"] == "float16"
+    assert settings["media.resample_fps"] == "none"
+    assert settings["visual.input_size_px"] == 40
+
+
+def test_further_streams_stand_beside_the_two() -> None:
+    scene = StreamConfig(backbone="resnet50", weights="random:7")
+    spec = feature_spec(ExtractConfig(streams={"scene": scene}))
+    assert [(s.name, s.num_features, s.views) for s in spec.streams][2:] == [("scene", 2048, None)]
+    assert spec.settings["streams.scene.backbone"] == "resnet50"
+    # Stage two tells random weights by this prefix.
+    assert spec.settings["streams.scene.weights"] == "random:7/v1"
+
+
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(ExtractionError, match=r"visual\.views: 'top_left' is cut"):
+        feature_spec(ExtractConfig(visual=VisualConfig(input_size_px=112, views=("center", "top_left"))))
+    with pytest.raises(ExtractionError, match=r"audio\.backbone: expected .* takes log_mel or waveform"):
+        feature_spec(ExtractConfig(audio=AudioConfig(backbone="ir50")))
+    with pytest.raises(WeightsError, match="backbone 'ir51' is not known; did you mean 'ir50'"):
+        feature_spec(ExtractConfig(streams={"scene": StreamConfig(backbone="ir51", weights="random:0")}))
 
 
 def test_streams() -> None:

@@ -13,7 +13,7 @@ import pipeline
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("module", ["pipeline", "pipeline.runner", "pipeline.manifest"])
+@pytest.mark.parametrize("module", ["pipeline", "pipeline.run.runner", "pipeline.manifest"])
 def test_import_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,92 +1,51 @@
-"""Source folders in the `videos` layout, as they are and as they should not be."""
+"""Choice of a layout, and names that look alike."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from pipeline.clip_source import lookalikes
 from pipeline.errors import ManifestError
-from pipeline.manifest import read_manifest
+from pipeline.manifest import LAYOUTS, read_manifest
 
 
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+def test_each_layout_reads_its_source(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").touch()
+    (tmp_path / "clips.csv").write_text("clip_id,video\nfrom-table,x.mp4\n")
+    sources = {"videos": tmp_path, "aff-wild2": tmp_path, "manifest": tmp_path / "clips.csv"}
+    assert sources.keys() == LAYOUTS.keys()
+    ids = {name: [clip.clip_id for clip in read_manifest(path, name).clips] for name, path in sources.items()}
+    assert ids == {"videos": ["x"], "aff-wild2": ["x"], "manifest": ["from-table"]}
 
 
-def test_media_at_any_depth_sorted_by_id(tmp_path: Path) -> None:
-    touch(
-        tmp_path,
-        "b.mp4",
-        "a/2.MOV",
-        "a/1.avi",
-        "a-b.webm",
-        "notes.txt",
-        ".hidden.mp4",
-        ".git/x.mp4",
-        "v1.2.mkv",
-    )
-    clips = read_manifest(tmp_path, "videos")
-    assert [clip.clip_id for clip in clips] == ["a-b", "a/1", "a/2", "b", "v1.2"]
-    assert clips[2].media == tmp_path / "a" / "2.MOV"
-
-
-@pytest.mark.parametrize(
-    "name", ["..mp4", "...mp4", "%2e%2e.mp4", "a\\b.mp4", "C:x.mp4", "ä̈😀.mp4", "x'\"<b>.mp4"]
-)
-def test_hostile_but_printable_names_are_ids_and_nothing_else(tmp_path: Path, name: str) -> None:
-    touch(tmp_path, f"d/{name}")
-    hidden = name.startswith(".")
-    if hidden:
-        touch(tmp_path, "d/x.mp4")
-    (clip,) = read_manifest(tmp_path, "videos")
-    assert clip.clip_id == "d/" + ("x" if hidden else name.removesuffix(".mp4"))
-
-
-@pytest.mark.parametrize("name", [b"a\nb.mp4", b"\x1b[2J.mp4", b"\xff\xfe.mp4"])
-def test_names_that_cannot_be_printed_are_refused_on_one_line(tmp_path: Path, name: bytes) -> None:
-    (tmp_path / os.fsdecode(name)).touch()
-    with pytest.raises(ManifestError, match="expected names of printable characters") as caught:
-        read_manifest(tmp_path, "videos")
-    assert str(caught.value).isprintable()
-
-
-def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/x.mp4", "a/x.avi", "a/X.mp4")
+def test_unknown_layouts_are_refused_with_a_hint(tmp_path: Path) -> None:
+    known = r"\(layouts: videos, aff-wild2, manifest\)"
     with pytest.raises(
-        ManifestError, match=r"'x\.avi' and 'x\.mp4' give one clip id 'a/x'|'x\.mp4' and 'x\.avi' give"
+        ManifestError, match=rf"layout 'affwild2' is not known {known}; did you mean 'aff-wild2'"
     ):
-        read_manifest(tmp_path, "videos")
+        read_manifest(tmp_path, "affwild2")
+    with pytest.raises(ManifestError, match=rf"layout 'zzz' is not known {known}$"):
+        read_manifest(tmp_path, "zzz")
 
 
 @pytest.mark.parametrize(
-    ("files", "found"),
-    [((), "found no files"), (("a.txt", "b.txt", "c.csv"), r"found 2 of '\.txt', 1 of '\.csv'")],
+    "pair",
+    [
+        ("clip", "Clip"),
+        ("stra\u00dfe", "STRASSE"),
+        ("caf\u00e9", "cafe\u0301"),  # NFC, NFD
+        ("\u212bngstr\u00f6m", "\u00e5ngstro\u0308m"),  # the Angstrom sign, and both letters decomposed
+        ("\u1d2c", "a"),  # a raised capital, which has a small letter only in its plain form
+    ],
 )
-def test_folder_without_media_is_refused(tmp_path: Path, files: tuple[str, ...], found: str) -> None:
-    touch(tmp_path, *files)
-    with pytest.raises(ManifestError, match=found):
-        read_manifest(tmp_path, "videos")
+def test_names_that_differ_in_case_or_form_alone_are_reported(pair: tuple[str, str]) -> None:
+    (line,) = lookalikes(["other", *pair])
+    assert line.isascii()
+    assert all(ascii(name) in line for name in pair)
+    assert "other" not in line
 
 
-def test_wrong_places_and_layouts_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "x.mp4")
-    with pytest.raises(ManifestError, match="expected a folder of media, found nothing"):
-        read_manifest(tmp_path / "missing", "videos")
-    with pytest.raises(ManifestError, match="expected a folder of media, found a file"):
-        read_manifest(tmp_path / "x.mp4", "videos")
-    with pytest.raises(ManifestError, match=r"layout 'video' is not known \(layouts: videos\)"):
-        read_manifest(tmp_path, "video")
-
-
-def test_links_are_followed_once(tmp_path: Path) -> None:
-    touch(tmp_path, "real/x.mp4", "source/y.mp4")
-    (tmp_path / "source" / "linked").symlink_to(tmp_path / "real")
-    (tmp_path / "source" / "again").symlink_to(tmp_path / "source")
-    (tmp_path / "source" / "up").symlink_to(tmp_path)
-    (tmp_path / "source" / "z.mp4").symlink_to(tmp_path / "real" / "x.mp4")
-    assert [clip.clip_id for clip in read_manifest(tmp_path / "source", "videos")] == ["linked/x", "y", "z"]
+def test_names_that_differ_otherwise_are_not_reported() -> None:
+    assert lookalikes(["a", "a ", "b", "\u00e4", "aa"]) == []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.backbones import load_backbone
 from pipeline.backbones.backbone import Backbone
-from pipeline.log_mel import log_mel
+from pipeline.media.log_mel import log_mel
 
 
 def digest(backbone: Backbone) -> str:

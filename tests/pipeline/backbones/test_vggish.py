@@ -67,6 +67,19 @@ def test_public_layout_gives_what_the_formulas_give(tmp_path: Path, tensors: dic
     assert (backbone.num_features, backbone.input_shape) == (128, (1, 96, 64))
 
 
+def test_common_port_with_its_relu_and_its_pca(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    """torchvggish saves the PCA of AudioSet's post-processing beside the network."""
+    pca = {"pproc.pca_matrix": torch.ones(128, 128), "pproc.pca_means": torch.ones(128, 1)}
+    torch.save(tensors | pca, tmp_path / "vggish.pth")
+    examples = torch.randn(2, 1, 96, 64, generator=torch.Generator().manual_seed(1)) - 2
+    backbone = load_backbone("vggish", str(tmp_path / "vggish.pth"), final_relu=True)
+    with torch.no_grad():
+        rows = backbone(examples)
+    torch.testing.assert_close(rows, forward(tensors, examples).relu(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="final_relu is for vggish, resnet50 has no such variant"):
+        load_backbone("resnet50", "random:0", final_relu=True)
+
+
 def test_faces_size_is_refused() -> None:
     with pytest.raises(ValueError, match="input_size_px is for faces"):
         load_backbone("vggish", "random:0", input_size_px=96)

@@ -94,11 +94,14 @@ def test_debug_shows_where(tmp_path):
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["sample-corpus", "extract", "train", "evaluate", "results", "plot-page"])
+@pytest.mark.parametrize(
+    "command", ["sample-corpus", "extract", "train", "evaluate", "results", "weights", "doctor", "plot-page"]
+)
 def test_help_has_an_example(command):
     done = subprocess.run([TAGF, command, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    assert f"tagf {command} " in done.stdout.partition("Example:")[2]
+    assert f"tagf {command} " in done.stdout.partition("Example")[2]
+    assert "\\b" not in done.stdout
 
 
 def test_help_does_not_wait_for_torch():

@@ -1,0 +1,1 @@
+"""Pictures and sound of a media file, on one timeline."""

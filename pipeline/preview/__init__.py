@@ -1,0 +1,1 @@
+"""Contact sheets, on which a user can check what was found."""

@@ -1,0 +1,1 @@
+"""Stage one over many clips: tasks, workers, what is kept, the report."""

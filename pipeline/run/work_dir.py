@@ -1,0 +1,70 @@
+"""Where work in progress lies: finished parts, what is known of them, and locks.
+
+It is no output of a DVC stage, because DVC deletes a stage's outputs before it runs the stage; and it is one
+absolute place, so that an experiment in a temporary checkout finds what another left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cache.atomic_file import make_directory
+from cache.parts import PartStore
+from pipeline.run.code_provenance import CodeEquivalences
+from pipeline.run.media_digests import MediaDigests
+from pipeline.run.running_clips import RunningClips
+from pipeline.run.track_list import TrackList
+
+
+def default_work_dir() -> Path:
+    """`$TAGF_WORK_DIR`, else `tagf` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    if named := os.environ.get("TAGF_WORK_DIR"):
+        return Path(named).expanduser().absolute()
+    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache_home).expanduser().absolute() / "tagf"
+
+
+class WorkDir:
+    """A work directory; any number of runs may use it at once.
+
+    Args:
+        path: Created as needed; None for the default one.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = default_work_dir() if path is None else Path(path).absolute()
+        self.parts = PartStore(self.path / "parts")
+        self.tracks = TrackList(self.parts)
+        self.equivalences = CodeEquivalences(self.path / "code_equivalences.json")
+
+    def media_digests(self) -> MediaDigests:
+        """Digests of the media that earlier runs have read."""
+        return MediaDigests(self.path / "media_digests.txt")
+
+    @contextmanager
+    def running(self) -> Iterator[RunningClips]:
+        """What the workers of one run are at; gone when the block ends."""
+        clips = RunningClips(self.path / "running" / secrets.token_hex(8))
+        try:
+            yield clips
+        finally:
+            clips.clear()
+
+    @contextmanager
+    def packing(self, store: Path) -> Iterator[None]:
+        """Wait until no other run of this work directory packs that store.
+
+        The lock of a dead run is freed by the system.
+        """
+        locks = self.path / "locks"
+        make_directory(locks)
+        name = hashlib.sha256(os.fsencode(store.absolute())).hexdigest()[:16]
+        with (locks / f"pack-{name}.lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
