@@ -123,10 +123,11 @@ class ClipExtraction:
         """
         times_s, num_face_frames, frames = self._write_frames(crops, writer)
         if not len(times_s):
-            raise MediaError(
-                f"{str(self.source.media)!r}: expected at least one frame, decoded none; is the file cut "
-                "short?"
-            )
+            with self.clock.stage("decode"):
+                raise MediaError(
+                    f"{str(self.source.media)!r}: expected at least one frame, decoded none; is the file cut "
+                    "short?"
+                )
         num_audio_frames = self._write_sound(times_s, writer)
         for name, stream in self.models.clip_streams.items():
             with self.clock.stage("clip_streams"):

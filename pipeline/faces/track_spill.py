@@ -107,10 +107,12 @@ class TrackSpill:
         rows = frame.row_times_s
         self._frames.write(_FRAME.pack(frame.index, frame.time_s, len(rows)))
         self._frames.write(struct.pack(f"<{len(rows)}d", *rows))
+        # Frames may be further apart than that; a face in both is in one track for all that.
+        seen = {each.track for each in sighting.faces}
         over = [
             track
             for track in self._open.values()
-            if sighting.begins_scene or frame.time_s - track.last_s > MAX_GAP_S
+            if sighting.begins_scene or (track.number not in seen and frame.time_s - track.last_s > MAX_GAP_S)
         ]
         for track in over:
             self._open.pop(track.number).close()

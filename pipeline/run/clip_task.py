@@ -10,6 +10,7 @@ from cache.spec import FeatureSpec
 from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig
 from pipeline.run.clip_keys import gives_tracks
+from pipeline.run.running_clips import SCRATCH_PREFIX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,11 @@ class ClipTask:
     running: Path
     code_digest: str
     preview: Path | None = None
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what waits on the disk while the clip is worked on."""
+        return self.running / f"{SCRATCH_PREFIX}{self.key.digest}"
 
     @property
     def gives_tracks(self) -> bool:

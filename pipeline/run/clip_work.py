@@ -6,9 +6,11 @@ Imports torch; the run and its workers do without.
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,13 +44,13 @@ def extract_clip_parts(
     """
     started = time.perf_counter()
     try:
-        with tempfile.TemporaryDirectory(prefix=".spill-", dir=_spill_folder(task)) as spill:
+        with _scratch(task) as spill:
             preview = PreviewCollector() if task.preview is not None else None
             work = ClipExtraction(
                 source=task.source,
                 config=task.config,
                 models=models,
-                spill=Path(spill),
+                spill=spill,
                 clock=clock,
                 beat=beat,
                 preview=preview,
@@ -87,9 +89,9 @@ def compare_clip(
     """
     old = PartStore(task.parts)
     try:
-        with tempfile.TemporaryDirectory(prefix=".compare-", dir=_spill_folder(task)) as folder:
-            new = PartStore(Path(folder))
-            again = ClipTask(**{**vars(task), "parts": Path(folder), "preview": None})
+        with _scratch(task) as folder:
+            new = PartStore(folder / "parts")
+            again = replace(task, parts=new.directory, running=folder / "running", preview=None)
             outcome = extract_clip_parts(again, models, clock, beat)
             if outcome.error is not None:
                 return outcome.error
@@ -116,13 +118,13 @@ def preview_clip(
     """
     assert task.preview is not None  # the run asks for sheets only where it has a folder for them
     try:
-        with tempfile.TemporaryDirectory(prefix=".spill-", dir=_spill_folder(task)) as spill:
+        with _scratch(task) as spill:
             preview = PreviewCollector()
             work = ClipExtraction(
                 source=task.source,
                 config=task.config,
                 models=models,
-                spill=Path(spill),
+                spill=spill,
                 clock=clock,
                 beat=beat,
                 preview=preview,
@@ -180,17 +182,24 @@ def _machine(device: str) -> str:
     return machine_type(torch.cuda.get_device_name(place) if place.type == "cuda" else None)
 
 
-def _spill_folder(task: ClipTask) -> Path:
-    """On the disk of the parts, which has room for rows; system folders for temporary files may not."""
-    folder = task.parts / task.key.fingerprint
+@contextmanager
+def _scratch(task: ClipTask) -> Iterator[Path]:
+    """A folder of the clip's own, on the disk of the work directory: others may have no room for its rows.
+
+    Where this process does not live to remove it, its worker does.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(task.scratch, ignore_errors=True)
+        task.scratch.mkdir(parents=True)
     except OSError as error:
         raise StorageError(
-            f"cannot write into {folder}: {error.strerror or error}; free space there or choose another work "
-            "directory"
+            f"cannot write into {task.scratch}: {error.strerror or error}; free space there or choose "
+            "another work directory"
         ) from error
-    return folder
+    try:
+        yield task.scratch
+    finally:
+        shutil.rmtree(task.scratch, ignore_errors=True)
 
 
 def _check_unchanged(task: ClipTask) -> None:

@@ -6,6 +6,7 @@ user's own), what it had in its hands is known from `pipeline.run.running_clips`
 
 from __future__ import annotations
 
+import shutil
 import time
 
 from pipeline.errors import ClipProcessError
@@ -44,6 +45,7 @@ def extract_and_commit(task: ClipTask) -> ClipOutcome:
         outcome: ClipOutcome = clip_process().run(("extract", task), task.config.limits, note)
     except ClipProcessError as error:
         outcome = failed(task, error.stage, f"{type(error).__name__}: {error}", time.monotonic() - started)
+    _clean_up(task)
     running.end(digest)
     return outcome
 
@@ -76,8 +78,14 @@ def _problem(request: tuple[str, ClipTask], task: ClipTask) -> str | None:
     try:
         problem: str | None = clip_process().run(request, task.config.limits, lambda _: None)
     except ClipProcessError as error:
-        return f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {error}"
+    _clean_up(task)
     return problem
+
+
+def _clean_up(task: ClipTask) -> None:
+    """Remove what a clip process that was killed could not."""
+    shutil.rmtree(task.scratch, ignore_errors=True)
 
 
 def dead_workers_message() -> str:

@@ -7,18 +7,26 @@ when it ends, whatever came of the clip:
     frames      a line with the number of frames so far, now and then
     end         no file
 
-A file that is still there when its worker is not tells which clip was in its hands, and how often.
+A file that is still there when its worker is not tells which clip was in its hands, and how often. Beside the
+files lie the clips' scratch folders. A killed run leaves its folder; later runs remove it when nobody has
+touched it for a day.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from cache.atomic_file import make_directory
 
+SCRATCH_PREFIX = "scratch-"
 _BEGUN = b"begun\n"
+# As for other leftovers: whether another machine's run still lives cannot be told but by age.
+_LEFTOVER_AGE_S = 24 * 3600.0
 
 
 class RunningClips:
@@ -74,13 +82,13 @@ class RunningClips:
 
     def clear(self) -> None:
         """Forget all."""
-        for path in self._paths():
-            path.unlink(missing_ok=True)
-        if self.directory.is_dir():
-            self.directory.rmdir()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
-        return list(self.directory.iterdir()) if self.directory.is_dir() else []
+        """The clips' files."""
+        if not self.directory.is_dir():
+            return []
+        return [path for path in self.directory.iterdir() if not path.name.startswith(SCRATCH_PREFIX)]
 
     @staticmethod
     def _append(path: Path, line: bytes) -> None:
@@ -89,3 +97,16 @@ class RunningClips:
             os.write(descriptor, line)
         finally:
             os.close(descriptor)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what killed runs have left, over a day ago.
+
+    Args:
+        directory: Holds the folders of all runs.
+    """
+    oldest = time.time() - _LEFTOVER_AGE_S
+    for run in directory.iterdir() if directory.is_dir() else ():
+        with suppress(OSError):  # its run, or another one, may be removing it
+            if max(path.stat().st_mtime for path in (run, *run.rglob("*"))) < oldest:
+                shutil.rmtree(run, ignore_errors=True)

@@ -18,7 +18,7 @@ from cache.atomic_file import make_directory
 from cache.parts import PartStore
 from pipeline.run.code_provenance import CodeEquivalences
 from pipeline.run.media_digests import MediaDigests
-from pipeline.run.running_clips import RunningClips
+from pipeline.run.running_clips import RunningClips, remove_leftovers
 from pipeline.run.track_list import TrackList
 
 
@@ -50,7 +50,9 @@ class WorkDir:
     @contextmanager
     def running(self) -> Iterator[RunningClips]:
         """What the workers of one run are at; gone when the block ends."""
-        clips = RunningClips(self.path / "running" / secrets.token_hex(8))
+        runs = self.path / "running"
+        remove_leftovers(runs)
+        clips = RunningClips(runs / secrets.token_hex(8))
         try:
             yield clips
         finally:

@@ -219,6 +219,17 @@ def test_rows_that_float16_cannot_hold_are_refused(
         extract(clip, CONFIG, models(**gains))
 
 
+def test_the_row_that_float16_cannot_hold_is_named_in_any_block(
+    clip: ClipSource, models: Callable[..., Models], extract: Callable[..., Any]
+) -> None:
+    config = dataclasses.replace(CONFIG, media=MediaConfig(resample_fps=300))  # sound begins in the second
+    healthy, _ = extract(clip, config, models())
+    first = int(np.argmax(healthy.audio_found))
+    assert first > 64
+    with pytest.raises(ExtractionError, match=f"stream 'audio', frame {first}: expected embeddings"):
+        extract(clip, config, models(audio_gain=float("nan")))
+
+
 def test_clip_without_sound_and_faces(
     tmp_path: Path,
     models: Callable[..., Models],

@@ -209,6 +209,9 @@ def _faces(folder: Path) -> dict[str, bytes]:
             audio_codec=audio_codec,
             time_base=Fraction(1, 25),  # MPEG-4 takes no finer one
             samples=tone,
+            # The same bytes every time: no random ids, and nothing that depends on how threads go.
+            video_options={"threads": "1"},
+            container_options={"fflags": "+bitexact"},
         )
         files[name] = path.read_bytes()
         path.unlink()

@@ -47,6 +47,17 @@ def test_a_track_is_over_when_its_face_may_not_come_back(tmp_path, gap_s, over):
     assert sorted(track.number for track in spill.close()) == sorted({0, 1} - set(over))
 
 
+def test_a_face_in_two_frames_far_apart_is_one_track(tmp_path):
+    """A slideshow: the linker goes by frames, so the face in the next frame is the same, however late."""
+    spill = TrackSpill(tmp_path, (2, 3))
+    assert add(spill, 5.0, [0], begins_scene=True) == []
+    assert add(spill, 7.0 + MAX_GAP_S, [0]) == []
+    assert add(spill, 9.0 + 2 * MAX_GAP_S, [0]) == []
+    (track,) = spill.close()
+    assert (track.number, track.num_faces) == (0, 3)
+    assert [crop.crops is not None for crop in spill.of_track(track)] == [True] * 3
+
+
 def test_a_scene_ends_all_tracks(tmp_path):
     spill = TrackSpill(tmp_path, (2, 3))
     add(spill, 5.0, [0, 1], begins_scene=True)

@@ -17,8 +17,8 @@ import pytest
 
 from cache import FeatureStore
 from pipeline.config import AudioConfig, ExtractConfig, LimitsConfig, StreamConfig, VisualConfig
-from pipeline.errors import EngineError, ExtractionError
-from pipeline.run.clip_supervisor import clip_process
+from pipeline.errors import ClipProcessError, EngineError, ExtractionError
+from pipeline.run.clip_supervisor import ClipProcess, clip_process
 from pipeline.run.runner import RunOptions, extract_features
 
 ROOT = Path(__file__).parents[3]
@@ -94,9 +94,21 @@ def test_each_kind_of_trouble_fails_alone(media: Callable[..., Path], tmp_path: 
     assert failed["swells"][0] == "clip_streams"
     assert "more than 1500 MB (extract.limits.memory_mb), and was killed" in failed["swells"][1]
     assert len(failed) == 4
+    assert not any((tmp_path / "work" / "running").iterdir())
+    parts = [path.suffix for path in (tmp_path / "work" / "parts").rglob("*") if path.is_file()]
+    assert sorted(parts) == [".json", *[".npz"] * NUM_HEALTHY]
     store = FeatureStore.open(tmp_path / "features.zarr")
     assert store.clip_ids == tuple(f"healthy{number}" for number in range(NUM_HEALTHY))
     assert (store["healthy0"].streams["trouble"] == 1).all()
+
+
+def test_a_process_that_cannot_start_is_in_no_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = ClipProcess()
+    process._board.show("faces")  # where the one before it died
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(ClipProcessError, match="the process ended with ''") as caught:
+        process.run(("extract", None), LimitsConfig(), lambda _: None)
+    assert caught.value.stage == "rows"
 
 
 def test_a_clip_that_kills_its_workers_is_set_aside(media: Callable[..., Path], tmp_path: Path) -> None:

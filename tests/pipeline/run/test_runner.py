@@ -28,8 +28,10 @@ from pipeline.feature_spec import feature_spec
 from pipeline.run import extraction_run, runner
 from pipeline.run.clip_supervisor import clip_process
 from pipeline.run.clip_task import MediaState
+from pipeline.run.engine import LocalEngine, LostWorkersError
 from pipeline.run.extraction_report import ExtractionReport
 from pipeline.run.runner import RunOptions, extract_features
+from pipeline.run.running_clips import RunningClips
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
@@ -406,6 +408,54 @@ def test_progress_and_notes_go_to_standard_error(
     note, last = captured.err.splitlines()
     assert "1 extracted again are equal" in note
     assert last.startswith("extract: 1/1 clips, ")
+
+
+class DyingOnce(LocalEngine):
+    """Loses its workers when two clips are begun; one of these kills every worker it is given to."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.tried_alone: list[str] = []
+        self._is_fresh = True
+
+    def results(self, work: Any, tasks: Any) -> Any:
+        if self._is_fresh:
+            self._is_fresh = False
+            for task in tasks[:2]:
+                RunningClips(task.running).begin(task.key.digest)
+            raise LostWorkersError("both are gone")
+        return super().results(work, tasks)
+
+    def alone(self, work: Any, task: Any) -> Any:
+        self.tried_alone.append(task.source.clip_id)
+        if task.source.clip_id == "a/noise":
+            raise LostWorkersError("gone again")
+        return work(task)
+
+
+def test_clips_of_dead_workers_are_tried_alone_and_no_neighbour_is_blamed(
+    place: Place, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = DyingOnce()
+    monkeypatch.setattr(runner, "_engine", lambda _: engine)
+    report = place.run(media, max_failures=1)
+    assert engine.tried_alone == ["a/face", "a/noise", "a/noise"]
+    assert [clip.clip_id for clip in report.failures] == ["a/noise"]
+    assert report.count("extracted") == 4
+
+
+def test_workers_that_never_begin_end_the_run(
+    place: Place, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = DyingOnce()
+    monkeypatch.setattr(runner, "_engine", lambda _: engine)
+
+    def results(work: Any, tasks: Any) -> Any:
+        raise LostWorkersError("no memory")
+
+    monkeypatch.setattr(engine, "results", results)
+    with pytest.raises(ExtractionError, match=r"workers die before they begin a clip, 3 times in a row"):
+        place.run(media)
 
 
 def test_rows_are_the_same_through_a_server_per_device(
