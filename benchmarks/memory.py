@@ -1,9 +1,9 @@
 """Peak memory of the process that works on a clip: 10 s against 2 h, and 10 s with everything in use.
 
 The clips of 10 s and 2 h show no face and have their sound embedded by a network that costs nothing, so that
-two hours take minutes on a CPU: IR-50 and MTCNN are loaded, every frame is decoded and looked through for cuts,
-every sixtieth for faces, rows of faces are zeros. What that leaves out, the third clip has: a drawn face in
-each frame, IR-50 and VGGish.
+two hours take minutes on a CPU: IR-50 and MTCNN are loaded, every frame is decoded and looked through for
+cuts, every sixtieth for faces, rows of faces are zeros. What that leaves out, the third clip has: a drawn
+face in each frame, IR-50 and VGGish.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def test_several_gpus_are_named_one_by_one() -> None:
 
 def test_without_a_gpu_torch_is_not_imported() -> None:
     code = (
-        "import sys; from pathlib import Path; from pipeline.run import gpus; gpus._DRIVER = Path('/nowhere')\n"
+        "import sys; from pathlib import Path; from pipeline.run import gpus\n"
+        "gpus._DRIVER = Path('/nowhere')\n"
         "assert gpus.gpu_devices('auto') == () and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
