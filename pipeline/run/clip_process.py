@@ -82,17 +82,19 @@ class _Heart:
         self.clock = StageClock(show=board.show)
         self._connection = connection
         self._last = -_BEAT_S
+        self._num_frames = 0
 
     def beat(self, num_frames: int = 0) -> None:
         """A sign of life.
 
         Args:
-            num_frames: Frames of the clip done so far.
+            num_frames: Frames of the clip done so far, as far as the caller knows.
         """
+        self._num_frames = max(self._num_frames, num_frames)
         now = time.monotonic()
         if now - self._last >= _BEAT_S:
             self._last = now
-            self._connection.send(("beat", num_frames))
+            self._connection.send(("beat", self._num_frames))
 
 
 def _work(kind: str, task: ClipTask, models: _LoadedModels, heart: _Heart) -> object:

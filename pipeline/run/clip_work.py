@@ -87,7 +87,7 @@ def compare_clip(
     Returns:
         Where the two differ, on one line; None where they are equal.
     """
-    old = PartStore(task.parts)
+    old = _parts(task.parts)
     try:
         with _scratch(task) as folder:
             new = PartStore(folder / "parts")
@@ -147,7 +147,7 @@ def described(error: BaseException) -> str:
 
 def _commit(task: ClipTask, work: ClipExtraction) -> Mapping[str, Json]:
     """Extract and commit a clip; its facts."""
-    parts = PartStore(task.parts)
+    parts = _parts(task.parts)
     with parts.writer(task.key, task.spec) as writer:
         facts = {**work.write_rows(work.faces(), writer), **_provenance(task)}
         _check_unchanged(task)
@@ -158,7 +158,7 @@ def _commit(task: ClipTask, work: ClipExtraction) -> Mapping[str, Json]:
 
 def _commit_tracks(task: ClipTask, work: ClipExtraction) -> list[Mapping[str, Json]]:
     """Extract and commit every track of a clip, and then the list of them; their facts."""
-    parts = PartStore(task.parts)
+    parts = _parts(task.parts)
     all_facts: list[Mapping[str, Json]] = []
     for number, track in enumerate(work.tracks(), start=1):
         with parts.writer(track_key(task.key, number), task.spec) as writer:
@@ -174,6 +174,12 @@ def _commit_tracks(task: ClipTask, work: ClipExtraction) -> list[Mapping[str, Js
 
 def _provenance(task: ClipTask) -> dict[str, Json]:
     return {"code_digest": task.code_digest, "machine": _machine(task.device)}
+
+
+@lru_cache(maxsize=2)
+def _parts(directory: Path) -> PartStore:
+    """Kept from clip to clip: a new one looks through the whole directory for leftovers."""
+    return PartStore(directory)
 
 
 @lru_cache(maxsize=1)
