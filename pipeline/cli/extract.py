@@ -37,7 +37,11 @@ from pipeline.config import ExtractConfig
     show_default=True,
     help="auto, cpu, cuda, cuda:N, or several GPUs: cuda:0,cuda:1; auto takes a GPU where there is one.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one per core.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes; by default one per core, as far as the memory goes.",
+)
 @click.option(
     "--engine",
     type=click.Choice(["local", "dask"]),
@@ -82,8 +86,8 @@ def command(
 ) -> None:
     """Stage one: write one row of visual and one of audio embedding per frame of every clip.
 
-    Finished clips are kept in the work folder ($TAGF_WORK_DIR, else ~/.cache/tagf): an interrupted run
-    continues where it was.
+    Finished clips are kept in the work folder ($TAGF_WORK_DIR, else tagf below your cache folder): an
+    interrupted run continues where it was.
 
     \b
     Examples:

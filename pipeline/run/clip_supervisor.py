@@ -84,6 +84,13 @@ class ClipProcess:
                     continue
             except (EOFError, ConnectionError) as error:
                 raise self._died() from error
+            if left_s <= 0 and loading:
+                self.close()
+                raise ClipProcessError(
+                    "start",
+                    f"the networks were not loaded within {timeout_s:g} s: see whether the disk with the "
+                    "weights answers, and run again",
+                )
             if left_s <= 0:
                 self.close()
                 raise ClipProcessError(
@@ -126,8 +133,12 @@ class ClipProcess:
                 if fresh:
                     raise self._died() from error
             self.close()
+            if fresh:
+                raise ClipProcessError("start", "a process to work on clips did not start; run 'tagf doctor'")
 
     def _start(self) -> Connection:
+        self._messages.seek(0)
+        self._messages.truncate()  # what an earlier child said
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -164,8 +175,6 @@ class ClipProcess:
         """The last line that children wrote to their standard error."""
         self._messages.seek(0)
         lines = self._messages.read().decode(errors="replace").split("\n")
-        self._messages.seek(0)
-        self._messages.truncate()
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
     def _memory_bytes(self) -> int:

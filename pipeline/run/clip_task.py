@@ -42,6 +42,7 @@ class ClipTask:
         parts: Directory of the parts.
         running: Directory in which the run's workers note what they are at.
         code_digest: Of the parent's numeric code.
+        accelerator: Model of the server's GPU.
         preview: Folder for the clip's contact sheet; None for none.
     """
 
@@ -55,6 +56,7 @@ class ClipTask:
     parts: Path
     running: Path
     code_digest: str
+    accelerator: str | None = None
     preview: Path | None = None
 
     @property

@@ -9,14 +9,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from cache.errors import StorageError
+from cache.errors import CorruptFeatureError, StorageError
 from cache.parts import Json, PartStore
 from pipeline.errors import BackboneServerError, ExtractionError
 from pipeline.extract import ClipExtraction
@@ -57,7 +57,8 @@ def extract_clip_parts(
             )
             all_facts = _commit_tracks(task, work) if task.gives_tracks else [_commit(task, work)]
             if preview is not None and task.preview is not None:
-                with clock.stage("write"):
+                # A sheet that cannot be written takes no clip with it: the run tries once more, and says why.
+                with clock.stage("write"), suppress(OSError):
                     write_sheet(task.preview, task.source.clip_id, preview)
     except (StorageError, BackboneServerError):
         raise
@@ -86,25 +87,32 @@ def compare_clip(
 
     Returns:
         Where the two differ, on one line; None where they are equal.
+
+    Raises:
+        ExtractionError: The clip could not be extracted again: that says nothing of its part, which stays.
+        CorruptFeatureError: Its part was damaged, and is discarded.
+        StorageError: The work directory cannot be written to.
+        BackboneServerError: The process that runs the networks is gone.
     """
     old = _parts(task.parts)
-    try:
-        with _scratch(task) as folder:
-            new = PartStore(folder / "parts")
-            again = replace(task, parts=new.directory, running=folder / "running", preview=None)
-            outcome = extract_clip_parts(again, models, clock, beat)
-            if outcome.error is not None:
-                return outcome.error
-            before, after = TrackList(old).read(task.key), TrackList(new).read(task.key)
-            if task.gives_tracks and (before is None or after is None or before[1] != after[1]):
-                return "other tracks of faces"
-            for key in before[1] if before is not None else (task.key,):
+    with _scratch(task) as folder:
+        new = PartStore(folder / "parts")
+        again = replace(task, parts=new.directory, running=folder / "running", preview=None)
+        outcome = extract_clip_parts(again, models, clock, beat)
+        if outcome.error is not None:
+            raise ExtractionError(outcome.error)
+        before, after = TrackList(old).read(task.key), TrackList(new).read(task.key)
+        if task.gives_tracks and (before is None or after is None or before[1] != after[1]):
+            return "other tracks of faces"
+        for key in before[1] if before is not None else (task.key,):
+            try:
                 part = old.read(key)
-                bitwise = part.facts.get("machine") == _machine(task.device)
-                if difference := first_difference(part.features, new.read(key).features, bitwise=bitwise):
-                    return difference
-    except Exception as error:
-        return described(error)
+            except CorruptFeatureError:
+                old.discard(key)
+                raise
+            bitwise = part.facts.get("machine") == _machine(task)
+            if difference := first_difference(part.features, new.read(key).features, bitwise=bitwise):
+                return difference
     return None
 
 
@@ -173,7 +181,7 @@ def _commit_tracks(task: ClipTask, work: ClipExtraction) -> list[Mapping[str, Js
 
 
 def _provenance(task: ClipTask) -> dict[str, Json]:
-    return {"code_digest": task.code_digest, "machine": _machine(task.device)}
+    return {"code_digest": task.code_digest, "machine": _machine(task)}
 
 
 @lru_cache(maxsize=2)
@@ -182,8 +190,13 @@ def _parts(directory: Path) -> PartStore:
     return PartStore(directory)
 
 
+def _machine(task: ClipTask) -> str:
+    """Where the task's networks run. With a server, this process keeps off the GPU and its memory."""
+    return machine_type(task.accelerator) if task.server is not None else _own_machine(task.device)
+
+
 @lru_cache(maxsize=1)
-def _machine(device: str) -> str:
+def _own_machine(device: str) -> str:
     place = resolve_device(device)
     return machine_type(torch.cuda.get_device_name(place) if place.type == "cuda" else None)
 

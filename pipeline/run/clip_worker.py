@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 
-from pipeline.errors import ClipProcessError
+from pipeline.errors import ClipProcessError, ExtractionError
 from pipeline.run.clip_supervisor import clip_process
 from pipeline.run.clip_task import ClipTask
 from pipeline.run.extraction_report import ClipOutcome
@@ -57,9 +57,17 @@ def extract_and_compare(task: ClipTask) -> str | None:
         Where the two differ, on one line; None where they are equal.
 
     Raises:
-        PipelineError: The networks cannot be loaded.
+        PipelineError: The networks cannot be loaded, or the clip could not be extracted again.
+        CacheError: The work directory cannot be written to, or the part is damaged.
     """
-    return _problem(("compare", task), task)
+    try:
+        difference: str | None = _watched("compare", task)
+    except ClipProcessError as error:
+        raise ExtractionError(
+            f"clip {task.source.clip_id!r} could not be extracted again, to see whether what other code made "
+            f"of it still holds: {error}"
+        ) from error
+    return difference
 
 
 def write_preview(task: ClipTask) -> str | None:
@@ -71,16 +79,25 @@ def write_preview(task: ClipTask) -> str | None:
     Raises:
         PipelineError: The networks cannot be loaded.
     """
-    return _problem(("preview", task), task)
-
-
-def _problem(request: tuple[str, ClipTask], task: ClipTask) -> str | None:
     try:
-        problem: str | None = clip_process().run(request, task.config.limits, lambda _: None)
+        problem: str | None = _watched("preview", task)
     except ClipProcessError as error:
-        problem = f"{type(error).__name__}: {error}"
-    _clean_up(task)
+        problem = f"no contact sheet of clip {task.source.clip_id!r}: {error}"
     return problem
+
+
+def _watched(kind: str, task: ClipTask) -> str | None:
+    """Work on a finished clip; one that has taken workers with it is not given to others without end."""
+    running, digest = RunningClips(task.running), task.key.digest
+    if running.begin(digest) >= MAX_DEAD_WORKERS:
+        running.end(digest)
+        raise ClipProcessError("worker", dead_workers_message())
+    try:
+        answer: str | None = clip_process().run((kind, task), task.config.limits, lambda _: None)
+    finally:
+        _clean_up(task)
+        running.end(digest)
+    return answer
 
 
 def _clean_up(task: ClipTask) -> None:

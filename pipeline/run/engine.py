@@ -21,6 +21,7 @@ EngineName = Literal["local", "dask"]
 
 _MANY = 1_000_000
 _CONNECT_S = 5.0
+_WORKERS_S = 60.0
 
 
 class LostWorkersError(Exception):
@@ -72,7 +73,9 @@ class LocalEngine:
         """As `Engine.results`."""
         if not tasks:
             return iter(())
-        return _in_parallel(_EndingWithRun(work), tasks, min(self.num_workers, len(tasks)))
+        # With two or more, one task goes to a process of its own, too: it may kill that.
+        num_jobs = min(self.num_workers, max(2, len(tasks)))
+        return _in_parallel(_EndingWithRun(work), tasks, num_jobs)
 
     def alone(self, work: Callable[[A], T], task: A) -> T:
         """As `Engine.alone`; never in this process, which would die with it."""
@@ -111,11 +114,18 @@ class DaskEngine:
                 f"engine 'dask': expected a scheduler at {scheduler!r}, got none ({error}); start one with "
                 "'dask scheduler' and give the address that it prints"
             ) from error
-        self._client.wait_for_workers(1, timeout=60)
+        try:
+            self._client.wait_for_workers(1, timeout=_WORKERS_S)
+        except TimeoutError as error:
+            self._client.close()
+            raise EngineError(
+                f"engine 'dask': expected workers at {scheduler!r}, found none in {_WORKERS_S:g} s; start "
+                f"some with 'dask worker {scheduler} --nthreads 1'"
+            ) from error
         self.num_workers = sum(self._client.nthreads().values())
         # Dask blames a dead worker on every task that waited there, and joblib then waits for ever. Which
         # clip it was, the workers themselves know better.
-        self._allowed_failures = self._client.run_on_scheduler(_allow_failures, _MANY)
+        self._client.run_on_scheduler(_tolerate_dead_workers)
 
     def results(self, work: Callable[[A], T], tasks: Sequence[A]) -> Iterator[T]:
         """As `Engine.results`. What a dead worker had begun, Dask gives to another one by itself."""
@@ -130,15 +140,23 @@ class DaskEngine:
 
     def close(self) -> None:
         """As `Engine.close`; the cluster goes on as it was."""
-        self._client.run_on_scheduler(_allow_failures, self._allowed_failures)
+        self._client.run_on_scheduler(_stop_tolerating_dead_workers)
         self._client.close()
 
 
-def _allow_failures(number: int, dask_scheduler: Any) -> int:
-    """Set how many workers may die with a task before Dask gives it up; returns what it was."""
-    before: int = dask_scheduler.allowed_failures
-    dask_scheduler.allowed_failures = number
-    return before
+def _tolerate_dead_workers(dask_scheduler: Any) -> None:
+    """Let any number of workers die with a task, until the last run that asked for it has ended."""
+    if not getattr(dask_scheduler, "tagf_runs", 0):
+        dask_scheduler.tagf_allowed_failures = dask_scheduler.allowed_failures
+        dask_scheduler.allowed_failures = _MANY
+        dask_scheduler.tagf_runs = 0
+    dask_scheduler.tagf_runs += 1
+
+
+def _stop_tolerating_dead_workers(dask_scheduler: Any) -> None:
+    dask_scheduler.tagf_runs -= 1
+    if not dask_scheduler.tagf_runs:
+        dask_scheduler.allowed_failures = dask_scheduler.tagf_allowed_failures
 
 
 class _EndingWithRun(Generic[A, T]):

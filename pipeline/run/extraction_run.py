@@ -22,6 +22,7 @@ from pipeline.backbones.clip_stream import ClipStream
 from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig
 from pipeline.errors import ExtractionError
+from pipeline.preview.collector import sheet_name
 from pipeline.run.clip_keys import clip_key
 from pipeline.run.clip_task import ClipTask, MediaState
 from pipeline.run.clip_worker import (
@@ -57,6 +58,7 @@ class ExtractionRun:
         config: The `extract` section.
         engine: Where the workers are.
         device: Where the networks run.
+        accelerator: Model of the servers' GPUs; None without servers.
         servers: Addresses of the processes that run them, one per GPU; none where the clips' own processes
             do.
         clip_streams: Further streams that read files of their own.
@@ -72,6 +74,7 @@ class ExtractionRun:
     config: ExtractConfig
     engine: Engine
     device: str
+    accelerator: str | None
     servers: Callable[[], Sequence[str]]
     clip_streams: Mapping[str, ClipStream]
     running: RunningClips
@@ -99,10 +102,12 @@ class ExtractionRun:
             self.done(outcome)
 
         tasks: dict[str, ClipTask] = {}
+        # Before the digests, which may take hours: what is written to meanwhile is noticed.
+        states = {clip.media: _state(clip.media) for clip in clips}
         digests = self.work.media_digests().of_clips(clips, progress=self.progress)
         for clip in clips:
             try:
-                tasks[clip.clip_id] = self._task(clip, digests[clip.clip_id])
+                tasks[clip.clip_id] = self._task(clip, states[clip.media], digests[clip.clip_id])
             except (OSError, ValueError) as error:
                 message = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 settle(
@@ -125,17 +130,26 @@ class ExtractionRun:
             if outcomes[clip_id].status in ("extracted", "kept")
         }
         if self.preview is not None:
-            kept = [task for clip_id, task in tasks.items() if outcomes[clip_id].status == "kept"]
-            self._preview(self._with_servers(kept) if kept else [])
+            missing = [
+                task
+                for clip_id, task in tasks.items()
+                if outcomes[clip_id].status == "kept"
+                or (outcomes[clip_id].status == "extracted" and not self._has_sheet(clip_id))
+            ]
+            self._preview(self._with_servers(missing))
         return outcomes, keys
 
-    def _task(self, clip: ClipSource, digests: ClipDigests | Exception) -> ClipTask:
+    def _task(
+        self, clip: ClipSource, state: MediaState | OSError, digests: ClipDigests | Exception
+    ) -> ClipTask:
+        if isinstance(state, OSError):
+            raise state
         if isinstance(digests, Exception):
             raise digests
         return ClipTask(
             source=clip,
             key=clip_key(clip, digests, self.config, self.clip_streams, self.spec.fingerprint),
-            media_state=MediaState.of(clip.media),
+            media_state=state,
             config=self.config,
             spec=self.spec,
             device=self.device,
@@ -143,6 +157,7 @@ class ExtractionRun:
             parts=self.work.parts.directory,
             running=self.running.directory,
             code_digest=code_digest(),
+            accelerator=self.accelerator,
             preview=self.preview,
         )
 
@@ -199,7 +214,13 @@ class ExtractionRun:
     def _compare(self, tasks: Sequence[ClipTask]) -> list[str | None]:
         """What differs, in the order of the tasks."""
         numbered = list(enumerate(self._with_servers(tasks)))
-        differences = dict(self.engine.results(_compare_numbered, numbered))
+        try:
+            differences = dict(self.engine.results(_compare_numbered, numbered))
+        except LostWorkersError as error:
+            raise ExtractionError(
+                f"workers died while finished clips of other code were extracted again to compare ({error}); "
+                "all finished clips are kept: run again, with fewer workers if memory is short"
+            ) from error
         return [differences[number] for number, _ in numbered]
 
     def _extracted(self, tasks: Sequence[ClipTask]) -> Iterator[ClipOutcome]:
@@ -249,11 +270,17 @@ class ExtractionRun:
         self.running.end(task.key.digest)
         return failed(task, "worker", dead_workers_message())
 
+    def _has_sheet(self, clip_id: str) -> bool:
+        return self.preview is not None and (self.preview / sheet_name(clip_id)).is_file()
+
     def _preview(self, tasks: Sequence[ClipTask]) -> None:
         """Contact sheets of clips that were finished before."""
-        for problem in self.engine.results(write_preview, tasks):
-            if problem is not None:
-                self.note(problem)
+        try:
+            for problem in self.engine.results(write_preview, tasks):
+                if problem is not None:
+                    self.note(problem)
+        except LostWorkersError as error:
+            self.note(f"workers died while contact sheets were made, some are missing ({error})")
 
     @contextmanager
     def _shown(self, pending: Mapping[str, ClipTask]) -> Iterator[ExtractionProgress]:
@@ -280,6 +307,13 @@ class ExtractionRun:
             if looking.is_alive():
                 looking.join()
             shown.close()
+
+
+def _state(media: Path) -> MediaState | OSError:
+    try:
+        return MediaState.of(media)
+    except OSError as error:
+        return error
 
 
 def _compare_numbered(numbered: tuple[int, ClipTask]) -> tuple[int, str | None]:

@@ -25,3 +25,12 @@ def gpu_devices(device: str) -> tuple[str, ...]:
 
     places = [resolve_device(name.strip()) for name in device.split(",")]
     return tuple(str(place) for place in places if place.type != "cpu")
+
+
+def accelerator_name(devices: tuple[str, ...]) -> str | None:
+    """Model of the GPUs; None without any."""
+    if not any(device.startswith("cuda") for device in devices):
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(devices[0])

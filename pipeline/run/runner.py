@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joblib import cpu_count
@@ -28,7 +28,7 @@ from pipeline.preview.collector import write_index
 from pipeline.run.engine import DaskEngine, Engine, EngineName, LocalEngine
 from pipeline.run.extraction_report import REPORT_NAME, ClipOutcome, ExtractionReport, clips_to_retry
 from pipeline.run.extraction_run import ExtractionRun
-from pipeline.run.gpus import gpu_devices
+from pipeline.run.gpus import accelerator_name, gpu_devices
 from pipeline.run.json_log import JsonLog
 from pipeline.run.numeric_code import code_digest
 from pipeline.run.work_dir import WorkDir
@@ -73,6 +73,11 @@ class RunOptions:
                 f"engine {self.engine!r}: expected a scheduler's address with 'dask' and none with 'local', "
                 f"got {self.scheduler!r}; give both --engine dask and --scheduler ADDRESS, or neither"
             )
+        if self.engine == "dask" and "," in self.device:
+            raise EngineError(
+                f"engine 'dask': expected one device for each worker, got {self.device!r}; give --device "
+                "auto, and start each worker with the GPUs that it may see"
+            )
 
 
 def extract_features(
@@ -107,7 +112,9 @@ def extract_features(
     spec = feature_spec(config)
     work = WorkDir(options.work_dir)
     work.parts.write_spec(spec)
-    devices = gpu_devices(options.device)
+    source, out = source.absolute(), out.absolute()  # workers may be elsewhere
+    # On a cluster each worker has its own devices.
+    devices = gpu_devices(options.device) if options.engine == "local" else ()
     with ExitStack() as stack:
         log = stack.enter_context(JsonLog(options.json_log))
         notes = _Notes(log, options.progress)
@@ -133,11 +140,12 @@ def extract_features(
             config=config,
             engine=engine,
             # Where servers run the networks, the clips' own processes do without a GPU.
-            device=options.device,
-            servers=_Servers(config, devices if options.engine == "local" else (), stack),
+            device=devices[0] if devices else options.device,
+            accelerator=accelerator_name(devices),
+            servers=_Servers(config, devices, stack),
             clip_streams=clip_streams(config),
             running=stack.enter_context(work.running()),
-            preview=options.preview,
+            preview=None if options.preview is None else options.preview.absolute(),
             progress=options.progress,
             note=notes.add,
             done=log.clip,
@@ -150,12 +158,9 @@ def extract_features(
         skipped = [outcome for outcome in ordered if outcome.status == "skipped"]
         packed = [key for clip in clips for key in keys.get(clip.clip_id, ())]
         packable = len(failed) <= options.max_failures and not skipped and bool(packed)
-        if packable:
-            _require_distinct(packed)
-            _pack(work, packed, spec, out)
         result = ExtractionReport(
             store=str(out),
-            packed=packable,
+            packed=False,
             fingerprint=spec.fingerprint,
             code_digest=code_digest(),
             workers=engine.num_workers,
@@ -163,7 +168,12 @@ def extract_features(
             notes=tuple(notes.lines),
             clips=ordered,
         )
-        result.write(report)
+        result.write(report)  # before packing, too: a full disk must not leave an older run's report
+        if packable:
+            _require_distinct(packed)
+            _pack(work, packed, spec, out)
+            result = replace(result, packed=True, seconds=time.monotonic() - started)
+            result.write(report)
         log.run_ended(result)
     if not packable:
         raise ExtractionError(_why_not(ordered, failed, skipped, options.max_failures, report))
