@@ -22,7 +22,7 @@ import torch
 
 from cache import FeatureStore, PartStore, StorageError
 from cache.parts import ClipKey
-from pipeline.config import AudioConfig, ExtractConfig, FaceConfig, VisualConfig
+from pipeline.config import AudioConfig, ExtractConfig, FaceConfig, LimitsConfig, VisualConfig
 from pipeline.errors import ExtractionError, ManifestError, WeightsError
 from pipeline.feature_spec import feature_spec
 from pipeline.run import extraction_run, runner
@@ -321,6 +321,36 @@ def test_parts_of_changed_code_are_extracted_again(
     assert [clip for clip, status in statuses(report).items() if status == "extracted"] == list(CLIPS[:4])
     assert "all are extracted again" in report.notes[0]
     assert contents(place.store) == contents(undisturbed.store)
+
+
+def test_a_check_that_cannot_be_done_discards_nothing(
+    undisturbed: Place, place: Place, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resume_from(undisturbed, place)
+    for clip in CLIPS:
+        recommit(place, clip, "0" * 64)
+    before = contents(place.work / "parts")
+    impatient = dataclasses.replace(CONFIG, limits=LimitsConfig(memory_mb=1))  # no process is so small
+    with pytest.raises(
+        ExtractionError, match=r"clip '.*' could not be extracted again, .* grew to .* MB, more than 1 MB"
+    ):
+        place.run(media, impatient)
+    assert contents(place.work / "parts") == before
+
+
+def test_the_report_is_of_this_run_even_where_packing_fails(
+    undisturbed: Place, place: Place, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resume_from(undisturbed, place)
+
+    def fail(*_: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(runner, "pack_store", fail)
+    with pytest.raises(StorageError, match="no space left"):
+        place.run(media)
+    assert place.report()["packed"] is False
+    assert place.report()["totals"]["num_kept"] == 5
 
 
 def test_damaged_parts_are_extracted_again(undisturbed: Place, place: Place, media: Path) -> None:
