@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.canonical_json import Json, canonical_json
 from cache.errors import CacheError, StaleFeatureError, StorageError, StoreFormatError
 from cache.features import FRAME_ARRAYS, ClipFeatures
 from cache.layout import (
@@ -34,7 +35,7 @@ from cache.layout import (
     clip_layouts,
     frame_layouts,
 )
-from cache.parts import ClipKey, Json, PartStore, canonical_json
+from cache.parts import ClipKey, PartStore
 from cache.record import RECORD_PATH, CompletionRecord
 from cache.spec import FeatureSpec
 from cache.swap import replacement_of_store

@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.atomic_file import make_directory, remove_leftovers, replacement_of
-from cache.canonical_json import Json as Json
-from cache.canonical_json import canonical_json as canonical_json
+from cache.canonical_json import Json, canonical_json
 from cache.errors import CorruptFeatureError, StorageError, UnknownClipError
 from cache.features import FRAME_ARRAYS, ClipFeatures
 from cache.part_writer import STREAM_PREFIX, PartWriter, member

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from cache.atomic_file import replacement_of
+from cache.canonical_json import canonical_json
 from cache.errors import CorruptFeatureError, IncompleteStoreError, StoreFormatError
 from cache.layout import FORMAT_NAME, FORMAT_VERSION
-from cache.parts import canonical_json
 
 RECORD_PATH = "completion/zarr.json"
 RESTORE_HINT = "restore it with 'dvc checkout', or pack it again with 'dvc repro --force extract'"

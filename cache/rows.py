@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.canonical_json import Json
 from cache.errors import StoreFormatError
 from cache.features import VISUAL_STREAM
 from cache.layout import CLIP_FACTS
-from cache.parts import ClipKey, Json
+from cache.parts import ClipKey
 
 AUDIO_STREAM = "audio"
 

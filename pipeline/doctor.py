@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.parts import Json
+from cache.canonical_json import Json
 from pipeline import environment
 from pipeline.config import CorpusConfig, ExtractConfig
 from pipeline.environment import without_home

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from cache.parts import Json
+from cache.canonical_json import Json
 from pipeline.machine import machine_type
 
 # Distribution -> module to import, None where having it is enough: importing DVC takes seconds.

@@ -18,8 +18,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.canonical_json import Json
 from cache.part_writer import PartWriter
-from cache.parts import Json
 from pipeline.backbones.clip_stream import ClipFrames, clip_rows
 from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
+from cache.canonical_json import Json
 from cache.errors import CorruptFeatureError, StorageError
-from cache.parts import Json, PartStore
+from cache.parts import PartStore
 from pipeline.errors import BackboneServerError, ExtractionError
 from pipeline.extract import ClipExtraction
 from pipeline.machine import machine_type
@@ -46,15 +47,7 @@ def extract_clip_parts(
     try:
         with _scratch(task) as spill:
             preview = PreviewCollector() if task.preview is not None else None
-            work = ClipExtraction(
-                source=task.source,
-                config=task.config,
-                models=models,
-                spill=spill,
-                clock=clock,
-                beat=beat,
-                preview=preview,
-            )
+            work = _extraction(task, models, spill, clock, beat, preview)
             all_facts = _commit_tracks(task, work) if task.gives_tracks else [_commit(task, work)]
             if preview is not None and task.preview is not None:
                 # A sheet that cannot be written takes no clip with it: the run tries once more, and says why.
@@ -128,15 +121,7 @@ def preview_clip(
     try:
         with _scratch(task) as spill:
             preview = PreviewCollector()
-            work = ClipExtraction(
-                source=task.source,
-                config=task.config,
-                models=models,
-                spill=spill,
-                clock=clock,
-                beat=beat,
-                preview=preview,
-            )
+            work = _extraction(task, models, spill, clock, beat, preview)
             tracks = [track.crops() for track in work.tracks()] if task.gives_tracks else [work.faces()]
             for crops in tracks:
                 for _ in work.seen(crops):
@@ -151,6 +136,25 @@ def described(error: BaseException) -> str:
     """Kind and message of an error on one line."""
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _extraction(
+    task: ClipTask,
+    models: Models,
+    spill: Path,
+    clock: StageClock,
+    beat: Callable[[int], None],
+    preview: PreviewCollector | None,
+) -> ClipExtraction:
+    return ClipExtraction(
+        source=task.source,
+        config=task.config,
+        models=models,
+        spill=spill,
+        clock=clock,
+        beat=beat,
+        preview=preview,
+    )
 
 
 def _commit(task: ClipTask, work: ClipExtraction) -> Mapping[str, Json]:

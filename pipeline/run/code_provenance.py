@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.atomic_file import make_directory, replacement_of
-from cache.parts import Json
+from cache.canonical_json import Json
 from pipeline.run.clip_task import ClipTask
 
 NUM_CHECKED_CLIPS = 3

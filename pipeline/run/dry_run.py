@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from cache.parts import Json
+from cache.canonical_json import Json
 from pipeline.clip_source import ClipSource, Manifest, Split
 from pipeline.config import ExtractConfig
 from pipeline.errors import MediaError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cache.atomic_file import make_directory, replacement_of
-from cache.parts import Json
+from cache.canonical_json import Json
 from pipeline.errors import ExtractionError
 
 REPORT_NAME = "extraction_report.json"

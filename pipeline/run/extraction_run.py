@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cache.canonical_json import Json
 from cache.errors import CorruptFeatureError
-from cache.parts import ClipKey, Json
+from cache.parts import ClipKey
 from cache.spec import FeatureSpec
 from pipeline.backbones.clip_stream import ClipStream
 from pipeline.clip_source import ClipSource

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from cache.atomic_file import make_directory
+from cache.canonical_json import Json
 from cache.errors import StorageError
-from cache.parts import Json
 from pipeline.run.extraction_report import ClipOutcome, ExtractionReport
 
 

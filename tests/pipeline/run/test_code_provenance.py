@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cache.parts import ClipKey, Json
+from cache.canonical_json import Json
+from cache.parts import ClipKey
 from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig
 from pipeline.feature_spec import feature_spec
