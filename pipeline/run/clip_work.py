@@ -25,6 +25,7 @@ from pipeline.machine import machine_type
 from pipeline.models import Models, resolve_device
 from pipeline.preview.collector import PreviewCollector, write_sheet
 from pipeline.run.clip_task import ClipTask, MediaState
+from pipeline.run.clip_worker import could_not_compare
 from pipeline.run.extraction_report import ClipOutcome, outcome_of_parts
 from pipeline.run.part_comparison import first_difference
 from pipeline.run.track_list import TrackList, track_key
@@ -93,7 +94,7 @@ def compare_clip(
         again = replace(task, parts=new.directory, running=folder / "running", preview=None)
         outcome = extract_clip_parts(again, models, clock, beat)
         if outcome.error is not None:
-            raise ExtractionError(outcome.error)
+            raise could_not_compare(task, outcome.error)
         before, after = TrackList(old).read(task.key), TrackList(new).read(task.key)
         if task.gives_tracks and (before is None or after is None or before[1] != after[1]):
             return "other tracks of faces"

@@ -63,10 +63,7 @@ def extract_and_compare(task: ClipTask) -> str | None:
     try:
         difference: str | None = _watched("compare", task)
     except ClipProcessError as error:
-        raise ExtractionError(
-            f"clip {task.source.clip_id!r} could not be extracted again, to see whether what other code made "
-            f"of it still holds: {error}"
-        ) from error
+        raise could_not_compare(task, str(error)) from error
     return difference
 
 
@@ -103,6 +100,14 @@ def _watched(kind: str, task: ClipTask) -> str | None:
 def _clean_up(task: ClipTask) -> None:
     """Remove what a clip process that was killed could not."""
     shutil.rmtree(task.scratch, ignore_errors=True)
+
+
+def could_not_compare(task: ClipTask, reason: str) -> ExtractionError:
+    """The error that ends a run before it discards or trusts anything."""
+    return ExtractionError(
+        f"clip {task.source.clip_id!r} could not be extracted again, to see whether what other code made of "
+        f"it still holds: {reason}; finished clips are kept"
+    )
 
 
 def dead_workers_message() -> str:
