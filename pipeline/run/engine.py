@@ -130,7 +130,7 @@ class DaskEngine:
     def results(self, work: Callable[[A], T], tasks: Sequence[A]) -> Iterator[T]:
         """As `Engine.results`. What a dead worker had begun, Dask gives to another one by itself."""
         if tasks:
-            with parallel_config(backend="dask", client=self._client):
+            with parallel_config(backend=_cluster_backend(self._client)):
                 yield from _in_parallel(work, tasks, -1)
 
     def alone(self, work: Callable[[A], T], task: A) -> T:
@@ -142,6 +142,18 @@ class DaskEngine:
         """As `Engine.close`; the cluster goes on as it was."""
         self._client.run_on_scheduler(_stop_tolerating_dead_workers)
         self._client.close()
+
+
+def _cluster_backend(client: Any) -> Any:
+    """Joblib's Dask backend, which never takes the work for itself: with one worker, joblib would."""
+    dask_backend: Any = import_module("joblib._dask").DaskDistributedBackend
+
+    class ClusterBackend(dask_backend):  # type: ignore[misc]  # joblib is untyped
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            workers: int = super().effective_n_jobs(n_jobs)
+            return max(2, workers)
+
+    return ClusterBackend(client=client)
 
 
 def _tolerate_dead_workers(dask_scheduler: Any) -> None:

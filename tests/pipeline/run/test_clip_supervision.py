@@ -184,6 +184,7 @@ def test_dask_cluster_survives_a_worker_and_a_clip_that_kills_workers(
     assert set(failures(report)) == {"kills"}
     assert failures(report)["kills"][1].startswith("2 workers died with this clip in their hands")
     assert len(FeatureStore.open(tmp_path / "features.zarr").clip_ids) == NUM_HEALTHY
+    assert clip_process()._process is None, "the run worked on clips itself"
     # Killed for good, its nanny included: the other one does the rest.
     os.killpg(workers[0].pid, signal.SIGKILL)
     workers[0].wait()
@@ -191,6 +192,7 @@ def test_dask_cluster_survives_a_worker_and_a_clip_that_kills_workers(
     shutil.rmtree(tmp_path / "work")
     report = run(tmp_path / "media", tmp_path, engine="dask", scheduler=address, workers=None)
     assert report["totals"]["num_extracted"] == NUM_HEALTHY
+    assert clip_process()._process is None, "with one worker left, the run worked on clips itself"
 
 
 def test_an_engine_needs_its_scheduler_and_only_dask_one(tmp_path: Path) -> None:
