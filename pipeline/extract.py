@@ -29,7 +29,7 @@ from pipeline.faces.crop import FaceCrop
 from pipeline.faces.cropped_faces import cropped_faces, num_surplus_images
 from pipeline.faces.tracks import TrackedClip, track_clips, track_faces
 from pipeline.frame_blocks import FrameBlock, frame_blocks
-from pipeline.input_blocks import MAX_BLOCK_INPUTS, Block, ExampleBlock, FaceBlock
+from pipeline.input_blocks import MAX_BLOCK_INPUTS, Block, FaceBlock
 from pipeline.media.audio import SoundStream, stream_sound
 from pipeline.media.log_mel import LogMelStream
 from pipeline.media.sound_windows import SampleWindows
@@ -121,14 +121,8 @@ class ClipExtraction:
             MediaError: The media file cannot be decoded, or has no frames.
             ExtractionError: An embedding is not a number, or too large for float16.
         """
-        times_s, num_face_frames, frames = self._write_frames(crops, writer)
-        if not len(times_s):
-            with self.clock.stage("decode"):
-                raise MediaError(
-                    f"{str(self.source.media)!r}: expected at least one frame, decoded none; is the file cut "
-                    "short?"
-                )
-        num_audio_frames = self._write_sound(times_s, writer)
+        frames = self._write_frames(crops, writer)
+        num_audio_frames = self._write_sound(frames.time_s, writer)
         for name, stream in self.models.clip_streams.items():
             with self.clock.stage("clip_streams"):
                 rows = clip_rows(name, stream, frames)
@@ -137,8 +131,8 @@ class ClipExtraction:
             media = video_facts(self.source.media, self.config.media)
         facts: dict[str, Json] = {
             "media": media,
-            "num_frames": len(times_s),
-            "num_face_frames": num_face_frames,
+            "num_frames": len(frames.time_s),
+            "num_face_frames": int(frames.face_found.sum()),
             "num_audio_frames": num_audio_frames,
         }
         if self.source.faces is not None:
@@ -170,13 +164,11 @@ class ClipExtraction:
     def _embedders(self, *takes: str) -> dict[str, RowMapper]:
         return {name: each for name, each in self.models.embedders.items() if each.takes in takes}
 
-    def _write_frames(
-        self, crops: Iterable[FaceCrop], writer: PartWriter
-    ) -> tuple[NDArray[np.float64], int, ClipFrames]:
+    def _write_frames(self, crops: Iterable[FaceCrop], writer: PartWriter) -> ClipFrames:
         """The arrays beside the streams, and the streams made of faces.
 
-        Returns:
-            Times of the rows, (N,); the number of rows with a face; and what whole-clip streams are told.
+        Raises:
+            MediaError: There are no frames.
         """
         embedders = self._embedders("faces")
         # Each embedder draws blocks from a copy of the iterator; they go in step, so that little is kept.
@@ -199,10 +191,13 @@ class ClipExtraction:
             num_rows += len(block.rows)
             self.beat(num_rows)
         if not num_rows:
-            return np.zeros(0), 0, None  # type: ignore[return-value]  # the caller refuses such a clip
+            with self.clock.stage("decode"):
+                raise MediaError(
+                    f"{str(self.source.media)!r}: expected at least one frame, decoded none; is the file cut "
+                    "short?"
+                )
         whole = {name: np.concatenate(kept) for name, kept in arrays.items()}
-        frames = ClipFrames(clip_id=self.source.clip_id, media=self.source.media, **whole)
-        return whole["time_s"], int(whole["face_found"].sum()), frames
+        return ClipFrames(clip_id=self.source.clip_id, media=self.source.media, **whole)
 
     def _write_sound(self, times_s: NDArray[np.float64], writer: PartWriter) -> int:
         """`audio_found`, and the streams made of sound.
@@ -284,7 +279,4 @@ def _sound_blocks(
     for start in range(0, len(times_s), MAX_BLOCK_INPUTS):
         block, found = inputs.block(times_s[start : start + MAX_BLOCK_INPUTS])
         heard.append(found)
-        if isinstance(block, ExampleBlock):
-            yield replace(block, first_rows=block.first_rows[found])
-        else:
-            yield replace(block, first_samples=block.first_samples[found])
+        yield block.part(found)

@@ -9,7 +9,7 @@ Shapes: n inputs in a block, C side of a face crop in pixels, R rows of log-mel,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -41,6 +41,10 @@ class FaceBlock:
     def __len__(self) -> int:
         return len(self.crops)
 
+    def part(self, which: slice | NDArray[np.bool_]) -> FaceBlock:
+        """Some of the inputs, in order: a slice, or a mask of shape (n,)."""
+        return replace(self, crops=self.crops[which])
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleBlock:
@@ -64,6 +68,10 @@ class ExampleBlock:
 
     def __len__(self) -> int:
         return len(self.first_rows)
+
+    def part(self, which: slice | NDArray[np.bool_]) -> ExampleBlock:
+        """Some of the inputs, in order: a slice, or a mask of shape (n,). They share all of `grid`."""
+        return replace(self, first_rows=self.first_rows[which])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +97,10 @@ class SampleBlock:
 
     def __len__(self) -> int:
         return len(self.first_samples)
+
+    def part(self, which: slice | NDArray[np.bool_]) -> SampleBlock:
+        """Some of the inputs, in order: a slice, or a mask of shape (n,). They share all of `samples`."""
+        return replace(self, first_samples=self.first_samples[which])
 
 
 Block: TypeAlias = FaceBlock | ExampleBlock | SampleBlock

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backbone_server.wire import part_of
 from pipeline.input_blocks import Block
 
 # A tenth of what a client needs to decode a block, or less.
@@ -97,8 +96,8 @@ class Piece:
     stop: int
 
     def inputs(self) -> Block:
-        """The inputs as a block of their own."""
-        return part_of(self.job.block, self.start, self.stop)
+        """The inputs as a block of their own, which shares the memory of the whole."""
+        return self.job.block.part(slice(self.start, self.stop))
 
 
 class Feeder:

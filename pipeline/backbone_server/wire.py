@@ -111,15 +111,6 @@ def block_of(message: Message) -> Block:
     return _BLOCKS[message.fields["block"]](**arrays, **message.fields["numbers"])
 
 
-def part_of(block: Block, start: int, stop: int) -> Block:
-    """Inputs `start` to `stop` of a block; shares the memory of the block."""
-    if isinstance(block, FaceBlock):
-        return dataclasses.replace(block, crops=block.crops[start:stop])
-    if isinstance(block, ExampleBlock):
-        return dataclasses.replace(block, first_rows=block.first_rows[start:stop])
-    return dataclasses.replace(block, first_samples=block.first_samples[start:stop])
-
-
 def listen(address: Path) -> socket.socket:
     """A socket that clients can connect to."""
     listener = socket.socket(socket.AF_UNIX)

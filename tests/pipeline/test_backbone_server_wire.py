@@ -20,7 +20,6 @@ from pipeline.backbone_server.wire import (
     block_of,
     connect,
     listen,
-    part_of,
     receive,
     send,
 )
@@ -109,24 +108,6 @@ def test_blocks_arrive_as_they_were(ends, block) -> None:
     assert type(received) is type(block)
     for name, value in vars(block).items():
         assert np.array_equal(getattr(received, name), value), name
-
-
-def inputs_of(block: Block) -> list[np.ndarray]:
-    """What the network is given of each input, cut out by hand."""
-    if isinstance(block, FaceBlock):
-        return list(block.crops)
-    if isinstance(block, ExampleBlock):
-        return [block.grid[first : first + 96] for first in block.first_rows]
-    return [block.samples[first : first + 30] for first in block.first_samples]
-
-
-@pytest.mark.parametrize("block", blocks(), ids=lambda block: type(block).__name__)
-@pytest.mark.parametrize(("start", "stop"), [(0, 2), (2, 5), (1, 2)])
-def test_part_of_a_block_holds_the_same_inputs(block, start, stop) -> None:
-    part = part_of(block, start, stop)
-    assert len(part) == stop - start
-    for ours, whole in zip(inputs_of(part), inputs_of(block)[start:stop], strict=True):
-        assert np.array_equal(ours, whole)
 
 
 def test_a_socket_may_lie_deeper_than_the_kernel_takes_names(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.input_blocks import ExampleBlock, FaceBlock, SampleBlock
+from pipeline.input_blocks import Block, ExampleBlock, FaceBlock, SampleBlock
 
 ROOT = Path(__file__).parents[2]
 GRID = np.zeros((100, 64), np.float32)
@@ -50,6 +50,38 @@ def test_lengths_count_inputs_and_places_may_reach_to_the_end() -> None:
 def test_impossible_blocks_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def blocks_of_five() -> list[Block]:
+    rng = np.random.default_rng(0)
+    return [
+        FaceBlock(crops=rng.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)),
+        ExampleBlock(grid=rng.random((120, 64), dtype=np.float32), first_rows=np.arange(5) * 4),
+        SampleBlock(
+            samples=rng.random(50, dtype=np.float32), first_samples=np.arange(5) * 3, window_samples=30
+        ),
+    ]
+
+
+def inputs_of(block: Block) -> list[np.ndarray]:
+    """What the network is given of each input, cut out by hand."""
+    if isinstance(block, FaceBlock):
+        return list(block.crops)
+    if isinstance(block, ExampleBlock):
+        return [block.grid[first : first + 96] for first in block.first_rows]
+    return [block.samples[first : first + 30] for first in block.first_samples]
+
+
+@pytest.mark.parametrize("block", blocks_of_five(), ids=lambda block: type(block).__name__)
+@pytest.mark.parametrize(("start", "stop"), [(0, 2), (2, 5), (1, 2)])
+def test_part_of_a_block_holds_the_same_inputs(block: Block, start: int, stop: int) -> None:
+    mask = np.zeros(5, np.bool_)
+    mask[start:stop] = True
+    for part in (block.part(slice(start, stop)), block.part(mask)):
+        assert type(part) is type(block)
+        assert len(part) == stop - start
+        for ours, whole in zip(inputs_of(part), inputs_of(block)[start:stop], strict=True):
+            assert np.array_equal(ours, whole)
 
 
 def test_blocks_survive_pickling_and_need_no_torch() -> None:
