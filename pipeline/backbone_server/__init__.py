@@ -4,9 +4,9 @@
                                         ▲         │
     clip process ── pictures, blocks ───┘         └── faces, rows ──▶ clip process
 
-A clip process is given an address and uses `RemoteModels(address, config)` as it would use `load_models`.
-Rows are the same to the last bit: every call of a backbone has the configured shape, whoever its inputs are
-from.
+A clip process is given an address and uses `client.RemoteModels(address, config)` as it would use
+`load_models`. Rows are the same to the last bit: every call of a backbone has the configured shape, whoever
+its inputs are from.
 
 Rows and pictures travel as raw bytes behind a JSON header, over Unix sockets in a folder that only the user
 can enter; nothing is pickled. That moves 4 GB/s (measured on two cores): 0.7 ms for a 720p picture, in which
@@ -14,27 +14,3 @@ finding faces takes tens of milliseconds, and 0.1 ms for a block of 64 faces. Pi
 memory would move 17 GB/s, and would have to be given back when a process is killed. All in all a row costs 7
 microseconds more than in the same process, where IR-50 takes 60,000 for it on the same cores.
 """
-
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pipeline.backbone_server.client import RemoteModels
-    from pipeline.backbone_server.server_processes import BackboneServers, start_servers
-
-__all__ = ["BackboneServers", "RemoteModels", "start_servers"]
-
-# Looked up when first used: the run starts servers without importing torch.
-_HOMES = {
-    "BackboneServers": "server_processes",
-    "RemoteModels": "client",
-    "start_servers": "server_processes",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import sys
 import threading
@@ -16,12 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 from cache.settings import parse_settings
 from pipeline.backbone_server.sent_errors import error_fields
 from pipeline.backbone_server.wire import listen
 from pipeline.config import ExtractConfig
+from pipeline.process_bond import end_with_parent
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
     address = Path(plan["address"])
     # Ctrl-C goes to all processes of the terminal: the parent decides what comes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with(plan["parent"], address)
+    end_with_parent(plan["parent"], partial(_leave_no_socket, address))
     ready = open(plan["ready"], "w", encoding="utf-8")  # noqa: SIM115  # a descriptor, closed below
     try:
         # Late: who starts a server and dies at once leaves none that imports torch.
@@ -65,27 +64,12 @@ def _end_on_error(device: str, work: Callable[[], None]) -> None:
         os._exit(1)
 
 
-def _end_with(parent: int, address: Path) -> None:
-    """End this process when its parent does, however that ends, and leave no socket behind."""
-
-    def end() -> NoReturn:
-        with suppress(OSError):
-            address.unlink()
-        with suppress(OSError):
-            address.parent.rmdir()  # the last server of the run leaves it empty
-        os._exit(1)
-
-    def wait() -> None:
-        select.select([descriptor], [], [])
-        end()
-
-    try:
-        descriptor = os.pidfd_open(parent)
-    except ProcessLookupError:
-        end()
-    if os.getppid() != parent:
-        end()
-    threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
+def _leave_no_socket(address: Path) -> None:
+    """Remove what the parent would have removed."""
+    with suppress(OSError):
+        address.unlink()
+    with suppress(OSError):
+        address.parent.rmdir()  # the last server of the run leaves it empty
 
 
 if __name__ == "__main__":

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from pipeline.backbone_server.picture_faces import faces_of
 from pipeline.backbone_server.sent_errors import error_of
 from pipeline.backbone_server.wire import Message, block_message, connect, receive, send
-from pipeline.backbones.user_backbone import own_clip_stream
 from pipeline.config import ExtractConfig
 from pipeline.errors import BackboneServerError
 from pipeline.faces.detector import Face
+from pipeline.feature_spec import clip_streams
 from pipeline.input_blocks import Block
 from pipeline.models import Models
-from pipeline.stream_facts import stream_facts
 
 # What stays with the server while a client decodes, in batches: one that is being run, one that is next.
 _NUM_BATCHES_AHEAD = 2
@@ -49,11 +48,7 @@ class RemoteModels(Models):
                 {name: RemoteMapper(address, name, **stream) for name, stream in streams.items()}
             ),
             # They read files beside the media, which may lie where only this process is.
-            clip_streams={
-                name: own_clip_stream(stream.backbone, stream.weights)
-                for name, stream in stream_facts(config).items()
-                if stream.takes == "clip"
-            },
+            clip_streams=clip_streams(config),
         )
 
 

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ExtractionError
+from pipeline.process_bond import end_with_parent
 from pipeline.run.clip_task import ClipTask
-from pipeline.run.process_bond import end_with
 from pipeline.run.stage_board import StageBoard
 from pipeline.stage_clock import StageClock
 
@@ -30,7 +30,7 @@ _BEAT_S = 0.25
 def main() -> None:
     """Work on clips until the worker says no more."""
     descriptor, board, parent = map(int, sys.argv[1:])
-    end_with(parent)
+    end_with_parent(parent)
     connection = Connection(descriptor)
     stage = StageBoard(board)
     models = _LoadedModels()
@@ -67,7 +67,7 @@ class _LoadedModels:
     @staticmethod
     def _load(task: ClipTask) -> Models:
         if task.server is not None:
-            from pipeline.backbone_server import RemoteModels
+            from pipeline.backbone_server.client import RemoteModels
 
             return RemoteModels(task.server, task.config)
         from pipeline.models import load_models

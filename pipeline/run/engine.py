@@ -11,7 +11,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.errors import EngineError
-from pipeline.run.process_bond import end_with
+from pipeline.process_bond import end_with_parent
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -180,7 +180,7 @@ class _EndingWithRun(Generic[A, T]):
 
     def __call__(self, task: A) -> T:
         if os.getpid() != self._run:
-            end_with(self._run)
+            end_with_parent(self._run)
         return self._work(task)
 
 

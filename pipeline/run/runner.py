@@ -20,6 +20,7 @@ from cache.errors import CorruptFeatureError
 from cache.pack import pack_store
 from cache.parts import ClipKey, PartStore
 from cache.spec import FeatureSpec
+from pipeline.backbone_server.server_processes import start_servers
 from pipeline.config import ExtractConfig
 from pipeline.errors import EngineError, ExtractionError, ManifestError
 from pipeline.feature_spec import clip_streams, feature_spec
@@ -209,8 +210,6 @@ class _Servers:
         return self._addresses
 
     def _start(self) -> tuple[str, ...]:
-        from pipeline.backbone_server import start_servers
-
         return self._stack.enter_context(start_servers(self._config, self._devices)).addresses
 
 

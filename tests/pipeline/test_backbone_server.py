@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.backbone_server import RemoteModels, start_servers
+from pipeline.backbone_server.client import RemoteModels
+from pipeline.backbone_server.server_processes import start_servers
 from pipeline.backbone_server.wire import connect
 from pipeline.config import AudioConfig, ExtractConfig, FaceConfig, StreamConfig, VisualConfig
 from pipeline.errors import ExtractionError, FaceDetectionError, WeightsError
@@ -306,7 +307,7 @@ def test_servers_that_die_are_noticed_by_all(own_backbones: Path, monkeypatch: p
 
 PARENT = """
 import sys
-from pipeline.backbone_server import start_servers
+from pipeline.backbone_server.server_processes import start_servers
 from pipeline.config import AudioConfig, ExtractConfig, VisualConfig
 
 config = ExtractConfig(
