@@ -65,8 +65,7 @@ def sightings_of(
         frames: The clip's frames, in order, with pictures.
         detector: Finds the faces of the key frames, and of others where key frames disagree.
         config: How often to detect, which faces count.
-        who: Whom the faces are for, as in `face_choice.eligible`: the others may be missed between key
-            frames.
+        who: Whom the faces are for, as in `choice.eligible`: the others may be missed between key frames.
 
     Yields:
         Every frame, in order.

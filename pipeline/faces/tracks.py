@@ -1,6 +1,6 @@
 """The crop of the subject's face in every frame of a clip, or of everybody's.
 
-    frames --sightings--> all faces, with tracks --face_choice--> the subject's --alignment--> crops
+    frames --sightings--> all faces, with tracks --choice--> the subject's --alignment--> crops
 
 Whose face it is, is decided picture by picture; but for the `longest` track and for clips of `all` tracks,
 which are known when the clip has ended: until then crops of all tracks wait on the disk.
@@ -25,8 +25,6 @@ from pipeline.faces.detector import Detector, Face
 from pipeline.faces.sightings import picture_of, sightings_of
 from pipeline.faces.track_spill import Track, TrackSpill
 from pipeline.media.video import VideoFrame
-
-__all__ = ["FaceCrop", "TrackedClip", "track_clips", "track_faces"]
 
 # Some containers round times to milliseconds: 30 frames at 30 per second last a second all the same.
 _ROUNDING_S = 1e-3

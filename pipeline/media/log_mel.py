@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.config import Anchor
-from pipeline.input_blocks import ExampleBlock
+from pipeline.input_blocks import MEL_BANDS, ExampleBlock
 from pipeline.media.audio import SoundStream
 from pipeline.media.sound_buffer import SoundBuffer, overlapping_runs
 from pipeline.media.timeline import (
@@ -29,7 +29,6 @@ from pipeline.media.timeline import (
 )
 
 FFT_SIZE = 512
-NUM_BANDS = 64
 LOWEST_HZ = 125.0
 HIGHEST_HZ = 7500.0
 LOG_OFFSET = 0.01
@@ -55,7 +54,7 @@ def mel_filters() -> NDArray[np.float64]:
         zero. Read-only.
     """
     bins = _mel(np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE_HZ / FFT_SIZE)[:, None]
-    edges = np.linspace(_mel(LOWEST_HZ), _mel(HIGHEST_HZ), NUM_BANDS + 2)
+    edges = np.linspace(_mel(LOWEST_HZ), _mel(HIGHEST_HZ), MEL_BANDS + 2)
     lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins - lower) / (center - lower)
     falling = (upper - bins) / (upper - center)
@@ -75,7 +74,7 @@ def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         (rows, 64) float32, row r of samples 160 r to 160 r + 399; ``rows = 1 + (n - 400) // 160``, none for
         n < 400.
     """
-    rows = np.empty((max(0, 1 + (len(samples) - WINDOW_SAMPLES) // HOP_SAMPLES), NUM_BANDS), np.float32)
+    rows = np.empty((max(0, 1 + (len(samples) - WINDOW_SAMPLES) // HOP_SAMPLES), MEL_BANDS), np.float32)
     for start in range(0, len(rows), _BLOCK_ROWS):
         begin = start * HOP_SAMPLES
         block = np.zeros(_BLOCK_SAMPLES, np.float32)
@@ -91,7 +90,7 @@ def _block_log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     Computed in float64: a loud tone's float32 rounding would show in the quiet bands.
     """
     if not samples.any():  # what the formula gives for silence, which may be most of a clip
-        return np.full((_BLOCK_ROWS, NUM_BANDS), np.log(LOG_OFFSET), np.float32)
+        return np.full((_BLOCK_ROWS, MEL_BANDS), np.log(LOG_OFFSET), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), WINDOW_SAMPLES)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)
     magnitude = np.abs(np.fft.rfft(windows[::HOP_SAMPLES] * hann, FFT_SIZE))  # (rows, 257)
@@ -127,7 +126,7 @@ class LogMelStream:
             The examples, and whether each holds at least one decoded sample, (n,) bool.
         """
         starts = example_first_rows(times_s, self._buffer.start_s, self._anchor)
-        grid = [np.empty((0, NUM_BANDS), np.float32)]
+        grid = [np.empty((0, MEL_BANDS), np.float32)]
         found = [np.empty(0, np.bool_)]
         places = np.empty_like(starts)
         num_rows = 0

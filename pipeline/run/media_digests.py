@@ -48,12 +48,10 @@ class ClipDigests:
     Attributes:
         media_sha256: Of the media file, 64 hexadecimal digits.
         faces_sha256: Of the folder of faces; None where the clip has none.
-        num_bytes: Size of the media file.
     """
 
     media_sha256: str
     faces_sha256: str | None
-    num_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +105,11 @@ class MediaDigests:
         try:
             media = self._recall(clip.media, _file_state(clip.media))
             faces = None if clip.faces is None else self._recall(clip.faces, _faces_state(clip.faces))
-            num_bytes = clip.media.stat().st_size
         except (OSError, ValueError):  # a path with a NUL is a ValueError
             return None
         if media is None or (clip.faces is not None and faces is None):
             return None
-        return ClipDigests(media_sha256=media, faces_sha256=faces, num_bytes=num_bytes)
+        return ClipDigests(media_sha256=media, faces_sha256=faces)
 
     def of_clips(
         self, clips: Sequence[ClipSource], *, progress: bool = False
@@ -198,7 +195,6 @@ def _digests(clip: ClipSource, futures: Mapping[tuple[Path, bool], Future[str]])
         return ClipDigests(
             media_sha256=futures[clip.media, False].result(),
             faces_sha256=None if clip.faces is None else futures[clip.faces, True].result(),
-            num_bytes=clip.media.stat().st_size,
         )
     except (OSError, ValueError) as error:
         return error

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.config import FaceConfig
 from pipeline.faces.alignment import box_crops, similarity_crops
+from pipeline.faces.crop import FaceCrop
 from pipeline.faces.track_links import intersection_over_union
-from pipeline.faces.tracks import FaceCrop, TrackedClip, track_clips, track_faces
+from pipeline.faces.tracks import TrackedClip, track_clips, track_faces
 from pipeline.media.video import VideoFrame
 
 _spec = importlib.util.spec_from_file_location("scripted", Path(__file__).with_name("scripted_faces.py"))

@@ -220,8 +220,8 @@ def test_digests_of_clips_name_what_is_wrong_with_each(
     assert digests.remembered(clips[0]) is None
     found = digests.of_clips(clips)
     faces = sha256(b"00001.jpg 3\none")
-    plain = ClipDigests(media_sha256=sha256(b"pictures"), faces_sha256=None, num_bytes=8)
-    left = ClipDigests(media_sha256=sha256(b"pictures"), faces_sha256=faces, num_bytes=8)
+    plain = ClipDigests(media_sha256=sha256(b"pictures"), faces_sha256=None)
+    left = ClipDigests(media_sha256=sha256(b"pictures"), faces_sha256=faces)
     assert list(found) == ["plain", "left", "gone", "no faces", "nul"]
     assert (found["plain"], found["left"]) == (plain, left)
     assert [type(found[name]) for name in ("gone", "no faces", "nul")] == [
