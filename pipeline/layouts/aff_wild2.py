@@ -27,6 +27,7 @@ from pipeline.layouts.folders import (
     require_folder,
     require_media,
 )
+from pipeline.layouts.label_header import LABEL_HEADER, label_header
 
 _FACES_PREFIX = "cropped_aligned"
 # The challenges of different years write them differently.
@@ -36,7 +37,6 @@ _SPLITS: Mapping[str, Split] = {
     "validationset": "validation",
     "testset": "test",
 }
-_LABEL_HEADER = "valence,arousal"
 _LABEL_SUFFIX = ".txt"
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
@@ -152,12 +152,12 @@ def _labels(files: Iterable[Path], source: Path, problems: list[str]) -> dict[st
         by_folder.setdefault(path.parent, []).append(path)
     releases: dict[Path, list[Path]] = {}
     for folder in sorted(by_folder):
-        if _header(by_folder[folder][0]) == _LABEL_HEADER:
+        if _header(by_folder[folder][0]) == LABEL_HEADER:
             releases.setdefault(folder.parent, []).extend(by_folder[folder])
     if not releases:
         others = f", but {len(by_folder)} of other tasks" if by_folder else ""
         problems.append(
-            f"no folder Train_Set or Validation_Set with labels '{_LABEL_HEADER}' lies below "
+            f"no folder Train_Set or Validation_Set with labels '{LABEL_HEADER}' lies below "
             f"{str(source)!r}{others}: labels and splits are not known"
         )
         return {}
@@ -179,13 +179,11 @@ def _labels(files: Iterable[Path], source: Path, problems: list[str]) -> dict[st
 
 
 def _header(path: Path) -> str:
-    """First line of a label file, without spaces."""
     try:
         with path.open("rb") as file:
-            line = file.readline(200).decode("utf-8-sig", errors="replace")
+            return label_header(file.readline(200))
     except OSError as error:
         raise ManifestError(f"label file {str(path)!r} cannot be read: {error.strerror}") from error
-    return "".join(line.split())
 
 
 def _faces(found: _Found, problems: list[str]) -> dict[str, Path]:

@@ -14,12 +14,12 @@ from pipeline.clip_source import ClipSource, Manifest, Split
 from pipeline.config import ExtractConfig
 from pipeline.errors import MediaError
 from pipeline.layouts.folders import face_image_number
+from pipeline.layouts.label_header import LABEL_HEADER, label_header
 from pipeline.manifest import read_manifest
 from pipeline.media.headers import HeaderClaims, read_header
 
 # Headers are read one seek after the other: a disk or a network waits more than a core works.
 _NUM_THREADS = 8
-_LABEL_HEADER = "valence,arousal"
 # Aff-Wild2's labels are often a row longer than the video, and headers are often wrong by some frames.
 _FAR_ROWS = 10
 _FAR_SHARE = 0.02
@@ -204,10 +204,10 @@ def _num_label_rows(path: Path | None, problems: list[str]) -> int | None:
     except OSError as error:
         problems.append(f"label file {str(path)!r} cannot be read: {error.strerror}")
         return None
-    header = "".join(lines[0].decode("utf-8-sig", errors="replace").split())
-    if header != _LABEL_HEADER:
+    header = label_header(lines[0])
+    if header != LABEL_HEADER:
         problems.append(
-            f"label file {str(path)!r}: expected the first line {_LABEL_HEADER!r}, got {header[:40]!a}"
+            f"label file {str(path)!r}: expected the first line {LABEL_HEADER!r}, got {header[:40]!a}"
         )
     return len(lines) - 1
 
