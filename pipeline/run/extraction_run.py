@@ -181,7 +181,7 @@ class ExtractionRun:
             else:
                 if facts is not None:
                     finished[clip_id] = (task, facts)
-        whole = [(task, _summary(facts)) for task, facts in finished.values()]
+        whole = [(task, self._summary(task, facts)) for task, facts in finished.values()]
         for verdict in judge_parts(whole, self.work.equivalences, code_digest(), self._compare):
             self.note(verdict.note)
             for task in verdict.tasks:
@@ -192,19 +192,25 @@ class ExtractionRun:
 
     def _facts(self, task: ClipTask) -> list[Mapping[str, Json]] | None:
         """Facts of a clip's parts; None where it is not finished."""
-        if not task.gives_tracks:
-            return [self.work.parts.facts(task.key)] if task.key in self.work.parts else None
-        found = self.work.tracks.read(task.key)
-        if found is None:
-            return None
-        digest, keys = found
-        return [self.work.parts.facts(key) for key in keys] or [{"code_digest": digest}]
+        keys = self.work.part_keys(task.key, gives_tracks=task.gives_tracks)
+        return None if keys is None else [self.work.parts.facts(key) for key in keys]
+
+    def _summary(self, task: ClipTask, all_facts: Sequence[Mapping[str, Json]]) -> Mapping[str, Json]:
+        """Facts that stand for all parts of a clip, when it comes to which clips to compare."""
+        if all_facts:
+            return all_facts[0]
+        listed = self.work.tracks.read(task.key)  # where there is no track, it alone names the code
+        return {} if listed is None else {"code_digest": listed[0]}
 
     def _part_keys(self, task: ClipTask) -> tuple[ClipKey, ...]:
-        if not task.gives_tracks:
-            return (task.key,)
-        found = self.work.tracks.read(task.key)
-        return () if found is None else found[1]
+        """Keys of the parts of a clip that this run has found or made."""
+        keys = self.work.part_keys(task.key, gives_tracks=task.gives_tracks)
+        if keys is None:
+            raise ExtractionError(
+                f"clip {task.source.clip_id!r}: expected its finished parts in {self.work.path}, found some "
+                "missing; another run discarded them, or the file system shows them late: run again"
+            )
+        return keys
 
     def _discard(self, task: ClipTask) -> None:
         if task.gives_tracks:
@@ -321,8 +327,3 @@ def _compare_numbered(numbered: tuple[int, ClipTask]) -> tuple[int, str | None]:
     """Results come in any order."""
     number, task = numbered
     return number, extract_and_compare(task)
-
-
-def _summary(all_facts: Sequence[Mapping[str, Json]]) -> Mapping[str, Json]:
-    """Facts that stand for all tracks of a clip, when it comes to which clips to compare."""
-    return all_facts[0]

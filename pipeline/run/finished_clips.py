@@ -38,6 +38,4 @@ class FinishedClips:
             key = clip_key(clip, digests, self._config, self._streams, self._fingerprint)
         except OSError:
             return False
-        if gives_tracks(clip, self._config):
-            return self._work.tracks.read(key) is not None
-        return key in self._work.parts
+        return self._work.part_keys(key, gives_tracks=gives_tracks(clip, self._config)) is not None

@@ -106,6 +106,7 @@ def extract_features(
     """
     options = options or RunOptions()
     started = time.monotonic()
+    source, out = source.absolute(), out.absolute()  # workers may be elsewhere
     report = out.parent / REPORT_NAME if options.report is None else options.report
     manifest = read_manifest(source, layout)
     clips = manifest.clips
@@ -113,7 +114,6 @@ def extract_features(
     spec = feature_spec(config)
     work = WorkDir(options.work_dir)
     work.parts.write_spec(spec)
-    source, out = source.absolute(), out.absolute()  # workers may be elsewhere
     # On a cluster each worker has its own devices.
     devices = gpu_devices(options.device) if options.engine == "local" else ()
     with ExitStack() as stack:

@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from cache.atomic_file import replacement_of
+from cache.atomic_file import make_directory, replacement_of
 from cache.errors import StorageError
 from cache.parts import ClipKey, PartStore
 
@@ -38,6 +38,7 @@ class TrackList:
         """
         path = self._path(key)
         try:
+            make_directory(path.parent)  # where no face stays, no part has made it
             with replacement_of(path) as file:
                 file.write(json.dumps({"code_digest": code_digest, "num_tracks": num_tracks}).encode())
         except OSError as error:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cache.atomic_file import make_directory
-from cache.parts import PartStore
+from cache.parts import ClipKey, PartStore
 from pipeline.run.code_provenance import CodeEquivalences
 from pipeline.run.media_digests import MediaDigests
 from pipeline.run.running_clips import RunningClips, remove_leftovers
@@ -46,6 +46,18 @@ class WorkDir:
     def media_digests(self) -> MediaDigests:
         """Digests of the media that earlier runs have read."""
         return MediaDigests(self.path / "media_digests.txt")
+
+    def part_keys(self, key: ClipKey, *, gives_tracks: bool) -> tuple[ClipKey, ...] | None:
+        """Keys of a finished clip's parts: its own, or one per track; None where it is not finished.
+
+        Args:
+            key: Of the whole clip.
+            gives_tracks: Whether every track of a face in it is a clip of its own; there may be none.
+        """
+        if not gives_tracks:
+            return (key,) if key in self.parts else None
+        found = self.tracks.read(key)
+        return None if found is None else found[1]
 
     @contextmanager
     def running(self) -> Iterator[RunningClips]:

@@ -22,14 +22,17 @@ import torch
 
 from cache import FeatureStore, PartStore, StorageError
 from cache.parts import ClipKey
+from pipeline.clip_source import ClipSource
 from pipeline.config import AudioConfig, ExtractConfig, FaceConfig, LimitsConfig, VisualConfig
 from pipeline.errors import ExtractionError, ManifestError, WeightsError
 from pipeline.feature_spec import feature_spec
 from pipeline.run import extraction_run, runner
 from pipeline.run.clip_supervisor import clip_process
-from pipeline.run.clip_task import MediaState
+from pipeline.run.clip_task import ClipTask, MediaState
+from pipeline.run.clip_worker import failed
 from pipeline.run.engine import LocalEngine, LostWorkersError
-from pipeline.run.extraction_report import ExtractionReport
+from pipeline.run.extraction_report import ClipOutcome, ExtractionReport
+from pipeline.run.finished_clips import FinishedClips
 from pipeline.run.runner import RunOptions, extract_features
 from pipeline.run.running_clips import RunningClips
 
@@ -183,6 +186,25 @@ def test_finished_clips_are_kept_and_the_store_is_the_same(
     assert set(statuses(report).values()) == {"kept"}
     assert [clip.num_frames for clip in report.clips] == [12, 12, 6, 7, 8]
     assert contents(place.store) == contents(undisturbed.store)
+
+
+def test_workers_are_told_where_media_lie_whatever_folder_they_are_in(
+    place: Place, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[ClipTask] = []
+
+    def refuse(task: ClipTask) -> ClipOutcome:
+        tasks.append(task)
+        return failed(task, "worker", "not wanted")
+
+    monkeypatch.setattr(extraction_run, "extract_and_commit", refuse)
+    monkeypatch.chdir(media.parent)
+    with pytest.raises(ExtractionError, match="5 of 5 clips failed"):
+        place.run(Path(media.name))
+    assert len(tasks) == 5
+    for task in tasks:
+        assert task.source.media.is_absolute()
+        assert task.source.media.is_file()
 
 
 KILLED_AFTER_FIRST_CLIP = """
@@ -533,6 +555,7 @@ def couple(
     nobody, _ = draw_face((120, 140), None)
     both, left = np.hstack((left, right)), np.hstack((left, nobody))
     write_media(folder / "couple.mp4", [both] * 10 + [left] * 5, [frame / 25 for frame in range(15)])
+    os.utime(folder / "couple.mp4", (1e9, 1e9))  # the digest of a file of this moment is not remembered
     return folder
 
 
@@ -551,9 +574,41 @@ def test_every_track_is_a_clip(place: Place, couple: Path) -> None:
     assert statuses(place.run(couple, config)) == {"couple": "kept"}
     assert contents(place.store) == before
 
-    config = dataclasses.replace(config, faces=dataclasses.replace(faces, min_track_s=5.0))
-    with pytest.raises(ExtractionError, match="1 media files gave no clip: no face stays for"):
+
+def test_a_clip_without_tracks_is_finished_and_gives_nothing(place: Place, couple: Path) -> None:
+    config = dataclasses.replace(CONFIG, faces=FaceConfig(subject="all", min_track_s=5.0))
+    outcomes = []
+    # The third run finds a list of tracks that other code made, and finds none again; the fourth remembers.
+    for digest in (None, None, "0" * 64, None):
+        if digest is not None:
+            (tracks,) = place.work.rglob("*.tracks.json")
+            tracks.write_text(json.dumps({"code_digest": digest, "num_tracks": 0}))
+        with pytest.raises(ExtractionError, match="1 media files gave no clip: no face stays for"):
+            place.run(couple, config)
+        (clip,) = place.report()["clips"]
+        outcomes.append((clip["status"], clip["num_parts"], clip["num_frames"], place.report()["notes"]))
+    *plain, (status, num_parts, num_frames, notes), remembered = outcomes
+    assert plain == [("extracted", 0, 0, []), ("kept", 0, 0, [])]
+    assert (status, num_parts, num_frames) == ("kept", 0, 0)
+    assert [note.endswith("1 extracted again are equal; all are kept") for note in notes] == [True]
+    assert remembered == ("kept", 0, 0, [])
+    assert FinishedClips(config, place.work)(ClipSource(clip_id="couple", media=couple / "couple.mp4"))
+
+
+def test_a_track_that_vanishes_during_the_run_is_not_left_out_of_the_store(
+    place: Place, couple: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(CONFIG, faces=FaceConfig(subject="all", min_track_s=0.2))
+    place.run(couple, config)
+    before = contents(place.store)
+
+    def discard(*_: object) -> None:
+        place.parts().discard(place.keys()["couple_track2"])
+
+    monkeypatch.setattr(runner.JsonLog, "clip", discard)
+    with pytest.raises(ExtractionError, match=r"'couple': expected its finished parts in .* run again"):
         place.run(couple, config)
+    assert contents(place.store) == before
 
 
 def test_a_track_is_not_taken_for_a_clip_of_that_name(place: Place, couple: Path, tmp_path: Path) -> None:
