@@ -190,6 +190,18 @@ def until(condition: Callable[[], bool]) -> None:
     pytest.fail("it never came to that")
 
 
+def num_waiting(service: Service) -> int:
+    """Faces that wait; asked for as the service does, or its threads might add to them meanwhile."""
+    with service._changed:
+        return service._queues["visual"].num_inputs
+
+
+def some_clip_waits(service: Service) -> bool:
+    """Whether some clip's wish for rows has arrived."""
+    with service._changed:
+        return any(feeder.waits for feeder in service._queues["visual"]._feeders)
+
+
 def test_rows_come_in_the_order_of_blocks_whatever_their_sizes(address: str) -> None:
     blocks = [faces(*range(start, start + length)) for start, length in [(0, 3), (3, 0), (3, 40), (43, 1)]]
     rows = list(mapper(address).map(blocks))
@@ -205,9 +217,13 @@ def test_a_clip_without_faces_needs_no_network(address: str, models: FakeModels)
     assert models.log == []
 
 
-def test_clips_share_batches_and_are_padded_when_all_wait(address: str, models: FakeModels) -> None:
+def test_clips_share_batches_and_are_padded_when_all_wait(
+    address: str, models: FakeModels, service: Service
+) -> None:
     first, second = Clip(address), Clip(address)
     first.give(1, 2, 3, 4, 5)
+    # Else the second clip's, which come over another connection, might be before them.
+    until(lambda: num_waiting(service) == 5)
     second.give(11, 12, 13, 14)
     until(lambda: bool(models.log))
     first.wait()
@@ -228,9 +244,9 @@ def test_a_client_that_is_gone_holds_nobody_up(address: str, models: FakeModels,
     gone, stays = Clip(address), Clip(address)
     gone.give(1, 2)
     stays.give(3)
-    until(lambda: service._queues["visual"].num_inputs == 3)
+    until(lambda: num_waiting(service) == 3)
     stays.wait()
-    until(lambda: any(feeder.waits for feeder in service._queues["visual"]._feeders))
+    until(lambda: some_clip_waits(service))
     gone.close()
     assert stays.rows() == [3]
     assert models.log == [[[3]]]
@@ -262,7 +278,7 @@ def test_faces_and_batches_take_turns(address: str, models: FakeModels, service:
     for _ in range(20):
         clip.give(*range(8))
     found = [in_thread(lambda: RemoteDetector(address).detect([picture(2)])) for _ in range(3)]
-    until(lambda: len(service._pictures) == 3 and service._queues["visual"].num_inputs == 160)
+    until(lambda: len(service._pictures) == 3 and num_waiting(service) == 160)
     visual.go_on.set()
     for result in found:
         assert [len(faces_of) for faces_of in result()] == [2]
