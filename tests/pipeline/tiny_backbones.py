@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from pipeline.backbones.backbone import Backbone
 from pipeline.backbones.clip_stream import ClipFrames, ClipStream
 
+# Held to the end of the process, so that a test sees when the last one has come to it.
+if lifeline := os.environ.get("TEST_LIFELINE"):
+    os.open(lifeline, os.O_WRONLY)
+
 
 class TinyFaces(Backbone):
     """Mean and deviation of each colour."""
