@@ -24,7 +24,7 @@ _TESTS = Path(__file__).resolve().parents[1]
 # Of every process of a run, so that it can be found when it outlives the run.
 _MARK = "TAGF_WATCHED_RUN"
 # Processes of a run that has ended may take so long to notice.
-_GRACE_S = 20.0
+_GRACE_S = 60.0
 # Between two looks at its processes' memory.
 _LOOK_S = 1.0
 

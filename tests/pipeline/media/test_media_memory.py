@@ -18,27 +18,32 @@ import pytest
 
 # Decodes a file's pictures and sound; says how that ended, and what it took beyond the imports.
 DECODE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from pipeline.media.audio import stream_sound
 from pipeline.errors import MediaError
 from pipeline.media.video import decode_video
 
-before_kb, begin_s, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic(), []
+
+def peak_kb():
+    # Not getrusage: a process that was forked off a large one is never smaller than that there.
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
+
+before_kb, begin_s, said = peak_kb(), time.process_time(), []
 for read in (lambda: decode_video(Path(sys.argv[1])), lambda: stream_sound(Path(sys.argv[1])).pieces):
     try:
         said.append(str(sum(1 for _ in read())))
     except MediaError as error:
         said.append(str(error))
-kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
-print(json.dumps({"said": said, "mb": kb / 1024, "s": time.monotonic() - begin_s}))
+print(json.dumps({"said": said, "mb": (peak_kb() - before_kb) / 1024, "s": time.process_time() - begin_s}))
 """
 
 
 def decoded_alone(path: Path) -> tuple[list[str], float]:
-    """What is said of pictures and of sound, and the memory they took in MiB; five seconds at most."""
+    """What is said of pictures and of sound, and the MiB that they took; in five seconds of a core at most."""
     done = subprocess.run(
-        [sys.executable, "-c", DECODE, str(path)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", DECODE, str(path)], capture_output=True, text=True, timeout=600, check=True
     )
     answer = json.loads(done.stdout)
     assert answer["s"] < 5
@@ -134,5 +139,5 @@ except MemoryError:
 )
 def test_one_allocation_takes_no_more_than_a_picture_of_the_allowed_size(picture_px: int, said: str) -> None:
     command = [sys.executable, "-c", ALLOCATE, str(picture_px)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.strip() == said

@@ -231,8 +231,8 @@ def test_missing_page_and_missing_server_are_told_with_the_way_by_hand(
     gone = dataclasses.replace(weights, url=server.url.replace("net.pth", "gone.pth"))
     with pytest.raises(WeightsError, match="the server answered 404"):
         fetch_weights(gone, path, PLAIN)
-    server.server_close()
     server.shutdown()
+    server.server_close()
     with pytest.raises(WeightsError, match=r"cannot download .*[Rr]efused") as caught:
         fetch_weights(weights, path, PLAIN)
     assert f"put it at {path}" in str(caught.value)
