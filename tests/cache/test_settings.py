@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.errors import SettingsError
@@ -147,7 +147,6 @@ trees = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(trees)
 def test_to_mapping_is_inverted_by_way_of_json_and_yaml(tree: Tree) -> None:
     mapping = to_mapping(tree)

@@ -8,7 +8,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cache import FeatureSpec, StoreFormatError, StreamSpec
@@ -43,7 +43,6 @@ def test_the_order_of_settings_is_no_matter_that_of_streams_is() -> None:
     assert spec.fingerprint != FeatureSpec(streams=(AUDIO, VISUAL), settings={"a": 1, "b": 2}).fingerprint
 
 
-@settings(deadline=None)
 @given(specs)
 def test_json_is_inverted(spec: FeatureSpec) -> None:
     again = FeatureSpec.from_json(spec.to_json())
@@ -54,7 +53,6 @@ def test_json_is_inverted(spec: FeatureSpec) -> None:
     assert pickle.loads(pickle.dumps(spec)) == spec
 
 
-@settings(deadline=None)
 @given(specs, specs)
 def test_there_are_differences_exactly_where_fingerprints_differ(
     one: FeatureSpec, other: FeatureSpec

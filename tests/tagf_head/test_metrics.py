@@ -78,7 +78,7 @@ def test_difference_from_torchmetrics_is_the_sample_variance() -> None:
     assert 1 / ours - 1 / theirs == pytest.approx(bias**2 / (2 * 50 * covariance), rel=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(0, 2**32 - 1))
 def test_pieces_merge_to_the_whole(sizes: list[int], seed: int) -> None:
     prediction, target = random_pair(seed, sum(sizes) + 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagf_head.schedule import TrainingSchedule
@@ -41,7 +41,6 @@ def test_hand_worked_table() -> None:
         assert tested.should_stop is stop, f"epoch {number}"
 
 
-@settings(deadline=None)
 @given(
     scores=st.lists(st.integers(-3, 3).map(lambda score: score / 4), max_size=40),
     patience=st.integers(0, 4),
@@ -62,7 +61,6 @@ def test_plateaus_are_those_of_torch(scores: list[float], patience: int, factor:
     assert tested.next_lr() == optimizer.param_groups[0]["lr"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.data())
 def test_a_restored_schedule_goes_on(scores: list[float], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(scores)))

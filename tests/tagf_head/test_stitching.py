@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -31,7 +31,6 @@ def validation(corpus) -> SplitData:
     )
 
 
-@settings(deadline=None)
 @given(
     row_size=st.lists(st.integers(1, 15), min_size=1, max_size=4),
     window=st.integers(1, 8),

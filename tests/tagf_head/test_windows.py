@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagf_head.windows import plan_windows
@@ -34,7 +34,6 @@ def plans(draw: st.DrawFn) -> tuple[list[int], int, int]:
     return draw(st.lists(st.integers(0, 40), max_size=6)), window, stride
 
 
-@settings(deadline=None)
 @given(plans())
 def test_equals_the_walk(arguments: tuple[list[int], int, int]) -> None:
     row_size, window, stride = arguments
@@ -45,7 +44,6 @@ def test_equals_the_walk(arguments: tuple[list[int], int, int]) -> None:
     assert len(plan) == len(triples)
 
 
-@settings(deadline=None)
 @given(plans())
 def test_every_row_is_covered_and_no_clip_is_left(arguments: tuple[list[int], int, int]) -> None:
     row_size, window, stride = arguments

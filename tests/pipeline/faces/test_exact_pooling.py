@@ -31,7 +31,7 @@ def test_whole_pictures_are_resized_as_by_torch(shape, size):
     assert ours.stride() == theirs.stride()  # the convolutions after it choose their algorithm by that
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(*[st.integers(0, 59)] * 2), st.tuples(*[st.integers(0, 79)] * 2), st.sampled_from([24, 48]))
 def test_parts_of_pictures_are_resized_as_by_torch(rows, columns, size):
     picture = random_picture(60, 80)
