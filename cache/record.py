@@ -19,6 +19,7 @@ from typing import Any
 from cache.atomic_file import replacement_of
 from cache.canonical_json import canonical_json
 from cache.errors import CorruptFeatureError, IncompleteStoreError, StoreFormatError
+from cache.file_digest import file_digest
 from cache.layout import FORMAT_NAME, FORMAT_VERSION
 
 RECORD_PATH = "completion/zarr.json"
@@ -59,7 +60,7 @@ class CompletionRecord:
         """The record of what lies in a directory now; reads every byte."""
         paths = sorted(path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file())
         objects = {
-            path: StoredObject(size_bytes=(store / path).stat().st_size, sha256=_sha256(store / path))
+            path: StoredObject(size_bytes=(store / path).stat().st_size, sha256=file_digest(store / path))
             for path in paths
             if path != RECORD_PATH
         }
@@ -172,7 +173,7 @@ class CompletionRecord:
         """
         for path in self.objects if paths is None else paths:
             self.check_sizes(store, [path])
-            if _sha256(store / path) != self.objects[path].sha256:
+            if file_digest(store / path) != self.objects[path].sha256:
                 raise CorruptFeatureError(f"{store}: object {path} is not what was written; {RESTORE_HINT}")
             if progress is not None:
                 progress(self.objects[path].size_bytes)
@@ -189,8 +190,3 @@ class CompletionRecord:
                 for path, facts in self.objects.items()
             },
         }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.canonical_json import Json
+from cache.user_folders import default_work_dir
 from pipeline import environment
 from pipeline.config import CorpusConfig, ExtractConfig
 from pipeline.environment import without_home
 from pipeline.errors import WeightsError
-from pipeline.run.work_dir import default_work_dir
 from pipeline.weights.registry import REGISTRY, verify_file, weights_dir, weights_path
 
 # A store of a small corpus fits; a large one is for the user to reckon.

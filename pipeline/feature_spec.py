@@ -11,13 +11,13 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from cache.file_digest import file_digest
 from cache.settings import to_mapping
 from cache.spec import FeatureSpec, SettingValue, StreamSpec
 from pipeline.backbones.clip_stream import ClipStream
 from pipeline.backbones.user_backbone import is_own, own_clip_stream, source_digest
 from pipeline.config import ExtractConfig
 from pipeline.stream_facts import StreamFacts, stream_facts
-from pipeline.weights.registry import file_digest
 from pipeline.weights.source import parse_weights
 
 # The libraries whose arithmetic ends up in the rows.

@@ -19,6 +19,7 @@ import yaml
 from torch import Tensor, nn
 
 from cache import FeatureStore
+from cache.user_folders import default_work_dir
 from tagf_head.annotations import Split, load_annotations
 from tagf_head.checkpoint import CheckpointInfo, save_checkpoint
 from tagf_head.config import TrainConfig
@@ -26,7 +27,7 @@ from tagf_head.data import load_split
 from tagf_head.devices import resolve_device
 from tagf_head.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, csv_bytes, write_file
 from tagf_head.training_run import EpochRecord, TrainingRun
-from tagf_head.training_state import TrainingStateFile, default_work_dir, training_key
+from tagf_head.training_state import TrainingStateFile, training_key
 
 _SPLITS: tuple[Split, ...] = ("train", "validation")
 

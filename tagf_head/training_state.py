@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -24,13 +23,6 @@ from tagf_head.config import TrainConfig
 from tagf_head.run_folder import write_file
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-def default_work_dir() -> Path:
-    """`$TAGF_WORK_DIR`, or `tagf` in the user's cache folder."""
-    if chosen := os.environ.get("TAGF_WORK_DIR"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagf"
 
 
 def training_key(

@@ -6,7 +6,6 @@ not search by itself. This module imports no torch; the user's class does, if it
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import os
@@ -15,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from cache.file_digest import file_digest
 from pipeline.backbones.backbone_facts import BackboneFacts
 from pipeline.backbones.clip_stream import ClipStream
 from pipeline.errors import WeightsError
@@ -72,7 +72,7 @@ def source_digest(backbone: str) -> str:
     file = inspect.getsourcefile(_own_class(backbone))
     if file is None:
         raise WeightsError(f"backbone {backbone!r}: expected a class defined in a file, found none")
-    return f"sha256:{hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
+    return f"sha256:{file_digest(Path(file))}"
 
 
 def own_backbone(backbone: str, weights: str) -> Backbone:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
+from cache.file_digest import file_digest
 from cache.parts import ClipKey
 from pipeline.backbones.clip_stream import ClipStream
 from pipeline.clip_source import ClipSource
@@ -34,8 +34,7 @@ def clip_key(
     words = [_face_choice(clip, config)]
     for name, stream in sorted(clip_streams.items()):
         for path in stream.source_files(clip.clip_id):
-            with path.open("rb") as file:
-                words.append(f"{name} {path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}")
+            words.append(f"{name} {path.name} {file_digest(path)}")
     return ClipKey(
         clip_id=clip.clip_id,
         media_sha256=digests.media_sha256,

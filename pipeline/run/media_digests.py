@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.atomic_file import make_directory, replacement_of
+from cache.file_digest import file_digest
 from pipeline.clip_source import ClipSource
 from pipeline.errors import MediaError
 from pipeline.layouts.folders import face_image_number
@@ -248,14 +249,7 @@ def _faces_state(folder: Path) -> _Reading:
 
 
 def _hash_file(path: Path, shown: DigestProgress | None) -> str:
-    with path.open("rb") as file:
-        if shown is None:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-            shown.add_bytes(len(piece))
-        return digest.hexdigest()
+    return file_digest(path, None if shown is None else shown.add_bytes)
 
 
 def _hash_faces(folder: Path, names: Sequence[str], shown: DigestProgress | None) -> str:

@@ -16,18 +16,11 @@ from pathlib import Path
 
 from cache.atomic_file import make_directory
 from cache.parts import ClipKey, PartStore
+from cache.user_folders import default_work_dir
 from pipeline.run.code_provenance import CodeEquivalences
 from pipeline.run.media_digests import MediaDigests
 from pipeline.run.running_clips import RunningClips, remove_leftovers
 from pipeline.run.track_list import TrackList
-
-
-def default_work_dir() -> Path:
-    """`$TAGF_WORK_DIR`, else `tagf` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    if named := os.environ.get("TAGF_WORK_DIR"):
-        return Path(named).expanduser().absolute()
-    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache_home).expanduser().absolute() / "tagf"
 
 
 class WorkDir:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cache.file_digest import file_digest
 from pipeline.backbones import load_backbone
 from pipeline.errors import WeightsError
 from pipeline.weights.registry import (
     RegisteredWeights,
-    file_digest,
     how_to_get,
     verify_file,
     weights_path,

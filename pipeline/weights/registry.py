@@ -7,13 +7,13 @@ every case.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from cache.file_digest import file_digest
+from cache.user_folders import user_folder
 from pipeline.errors import WeightsError
 
 
@@ -120,21 +120,12 @@ REGISTRY: Mapping[str, RegisteredWeights] = MappingProxyType(
 
 def weights_dir() -> Path:
     """`$TAGF_WEIGHTS_DIR`, else `tagf/weights` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    if named := os.environ.get("TAGF_WEIGHTS_DIR"):
-        return Path(named).expanduser().absolute()
-    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache_home).expanduser().absolute() / "tagf" / "weights"
+    return user_folder("TAGF_WEIGHTS_DIR", "weights")
 
 
 def weights_path(weights: RegisteredWeights) -> Path:
     """Where the file lies, once it is fetched or put there by hand."""
     return weights_dir() / weights.file_name
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify_file(weights: RegisteredWeights, path: Path, *, remedy: str | None = None) -> str:

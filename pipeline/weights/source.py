@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.file_digest import file_digest
 from pipeline.errors import WeightsError
 from pipeline.weights.registry import (
     REGISTRY,
     RegisteredWeights,
-    file_digest,
     how_to_get,
     verify_file,
     weights_path,

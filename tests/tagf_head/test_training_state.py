@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tagf_head import training_state
-from tagf_head.training_state import TrainingStateFile, default_work_dir, sources_digest, training_key
+from tagf_head.training_state import TrainingStateFile, sources_digest, training_key
 
 
 def key(training, **changes: Any) -> str:
@@ -99,14 +99,3 @@ def test_code_in_a_state_is_not_run(tmp_path: Path) -> None:
     file.save({"payload": Payload()})
     with pytest.raises(Exception, match="Weights only load failed"):
         file.load()
-
-
-def test_work_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("TAGF_WORK_DIR", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    assert default_work_dir() == tmp_path / ".cache/tagf"
-    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert default_work_dir() == Path("/xdg/tagf")
-    monkeypatch.setenv("TAGF_WORK_DIR", "/work-dir")
-    assert default_work_dir() == Path("/work-dir")

@@ -41,7 +41,7 @@ print(json.dumps({"said": said, "mb": (peak_kb() - before_kb) / 1024, "s": time.
 
 
 def decoded_alone(path: Path) -> tuple[list[str], float]:
-    """What is said of pictures and of sound, and the MiB that they took; in five seconds of a core at most."""
+    """What is said of pictures and of sound, and the MiB they took; five seconds of a core at most."""
     done = subprocess.run(
         [sys.executable, "-c", DECODE, str(path)], capture_output=True, text=True, timeout=600, check=True
     )

@@ -10,18 +10,11 @@ import pytest
 
 from cache import ClipFeatures, ClipKey
 from pipeline.run.track_list import track_key
-from pipeline.run.work_dir import WorkDir, default_work_dir
+from pipeline.run.work_dir import WorkDir
 
 
 def test_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("TAGF_WORK_DIR", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert default_work_dir() == tmp_path / ".cache" / "tagf"
-    monkeypatch.setenv("XDG_CACHE_HOME", "/var/xdg")
-    assert default_work_dir() == Path("/var/xdg/tagf")
-    monkeypatch.setenv("TAGF_WORK_DIR", "~/work")
-    assert default_work_dir() == tmp_path / "work"
+    monkeypatch.setenv("TAGF_WORK_DIR", str(tmp_path / "work"))
     assert WorkDir().path == tmp_path / "work"
 
 
