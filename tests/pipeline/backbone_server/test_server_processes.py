@@ -26,7 +26,7 @@ from pipeline.errors import ExtractionError, FaceDetectionError, WeightsError
 from pipeline.input_blocks import Block, ExampleBlock, FaceBlock, SampleBlock
 from pipeline.models import Models, load_models
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # Long enough for a server to load on a busy machine; nothing here waits for it to pass.
 PATIENCE_S = 120
 
