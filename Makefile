@@ -36,7 +36,7 @@ bench: $(STAMP)
 	python benchmarks/many_clips.py
 	python benchmarks/memory.py
 	dvc repro extract
-	python benchmarks/sample_corpus.py
+	OMP_NUM_THREADS=1 python benchmarks/sample_corpus.py
 
 soak: $(STAMP)
 	python tests/soak/media_campaign.py

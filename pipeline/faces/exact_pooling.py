@@ -1,4 +1,4 @@
-"""MTCNN's own numbers in half the time: its two kinds of pooling, done another way on the CPU.
+"""MTCNN's own numbers in two thirds of the time: its two kinds of pooling, done another way on the CPU.
 
 Half of MTCNN's time on a CPU goes into pooling, not into convolutions (measured): the means over areas that
 make its pyramid of pictures and its candidates' crops, and the maxima between its layers. Both are done here
