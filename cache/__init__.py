@@ -21,44 +21,58 @@ if TYPE_CHECKING:
         UnknownClipError,
     )
     from cache.features import ClipFeatures
+    from cache.merge import merge_stores
     from cache.pack import pack_store
     from cache.parts import ClipKey, Part, PartStore
+    from cache.record import CompletionRecord
+    from cache.row_source import FeaturesSource, RowSource
     from cache.rows import ClipRows, LoadedFeatures
     from cache.spec import FeatureSpec, StreamSpec
     from cache.store import FeatureStore
+    from cache.store_writer import write_store
 
 __all__ = [
     "CacheError",
     "ClipFeatures",
     "ClipKey",
     "ClipRows",
+    "CompletionRecord",
     "CorruptFeatureError",
     "FeatureSpec",
     "FeatureStore",
+    "FeaturesSource",
     "IncompleteStoreError",
     "LoadedFeatures",
     "Part",
     "PartStore",
+    "RowSource",
     "SettingsError",
     "StaleFeatureError",
     "StorageError",
     "StoreFormatError",
     "StreamSpec",
     "UnknownClipError",
+    "merge_stores",
     "pack_store",
+    "write_store",
 ]
 
 _MODULES = {
     "ClipFeatures": "features",
     "ClipKey": "parts",
     "ClipRows": "rows",
+    "CompletionRecord": "record",
     "FeatureSpec": "spec",
     "FeatureStore": "store",
+    "FeaturesSource": "row_source",
     "LoadedFeatures": "rows",
     "Part": "parts",
     "PartStore": "parts",
+    "RowSource": "row_source",
     "StreamSpec": "spec",
+    "merge_stores": "merge",
     "pack_store": "pack",
+    "write_store": "store_writer",
 }
 
 

@@ -65,13 +65,7 @@ class ClipFeatures:
             check_finite(name, getattr(self, name), axis=0)
         for name, rows in self.streams.items():
             check_finite(f"streams[{name!r}]", rows, axis=1 if name == VISUAL_STREAM else 0)
-        falls = np.flatnonzero(np.diff(self.time_s) <= 0)
-        if falls.size:
-            row = int(falls[0])
-            raise ValueError(
-                f"time_s must rise strictly, got {self.time_s[row]} s at row {row} and "
-                f"{self.time_s[row + 1]} s after it"
-            )
+        check_rising("time_s", self.time_s)
 
     @property
     def num_frames(self) -> int:
@@ -110,4 +104,22 @@ def check_finite(name: str, array: NDArray[np.floating], axis: int, first_row: i
         raise ValueError(
             f"{name} must be finite, got {array[~finite][0]} at row {row}"
             + ("; float16 holds values up to 65504" if array.dtype == np.float16 else "")
+        )
+
+
+def check_rising(name: str, times_s: NDArray[np.float64]) -> None:
+    """Refuse times that do not rise strictly.
+
+    Args:
+        name: The array, for the message.
+        times_s: ``(N,)``, finite.
+
+    Raises:
+        ValueError: A time that is not after the one before it.
+    """
+    falls = np.flatnonzero(np.diff(times_s) <= 0)
+    if falls.size:
+        row = int(falls[0])
+        raise ValueError(
+            f"{name} must rise strictly, got {times_s[row]} s at row {row} and {times_s[row + 1]} s after it"
         )

@@ -7,7 +7,7 @@ copied one after the other into the part (`cache.parts` describes its form).
 
 from __future__ import annotations
 
-import io
+import math
 import shutil
 import tempfile
 import zipfile
@@ -17,21 +17,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.canonical_json import Json
 from cache.features import FRAME_ARRAYS, check_finite
+from cache.part_arrays import description_of, npy_header
 
 # Up to this an array of a clip waits in memory: two and a half minutes of one visual view at 25 fps.
 _IN_MEMORY_BYTES = 4 * 2**20
 _COPY_BYTES = 2**20
 _DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that zip can hold
 
+KEY_MEMBER = "key.json"
+FACTS_MEMBER = "facts.json"
+ARRAYS_MEMBER = "arrays.json"
 STREAM_PREFIX = "streams/"
 
-# Facts of the clip, names of the arrays, and what adds the arrays to an archive -> the part's path.
-Save: TypeAlias = Callable[[Mapping[str, Json], list[str], Callable[[zipfile.ZipFile], None]], Path]
+# Facts of the clip, what is to be said of its arrays, and what adds these to an archive -> the part's path.
+Save: TypeAlias = Callable[[Mapping[str, Json], Mapping[str, Json], Callable[[zipfile.ZipFile], None]], Path]
 
 
 @dataclass(kw_only=True)
@@ -42,13 +47,28 @@ class _Column:
         dtype: Of its values.
         shape: Its shape, with -1 for the number of rows.
         spools: Bytes of the rows, one file for each index of the axis before the rows (the views).
+        checksums: CRC32C of the bytes in each of these files.
         num_rows: Rows so far.
     """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     spools: list[IO[bytes]] = field(default_factory=list)
+    checksums: list[int] = field(init=False)
     num_rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.checksums = [0] * math.prod(self.shape[: self.row_axis])
+
+    @property
+    def full_shape(self) -> tuple[int, ...]:
+        """Its shape, the rows so far among it."""
+        return tuple(self.num_rows if size < 0 else size for size in self.shape)
+
+    @property
+    def description(self) -> dict[str, Json]:
+        """What the part says of it."""
+        return description_of(self.dtype, self.full_shape, self.checksums)
 
     @property
     def row_axis(self) -> int:
@@ -128,7 +148,8 @@ class PartWriter:
         counts = {name: column.num_rows for name, column in self._columns.items()}
         if len(set(counts.values())) != 1:
             raise ValueError(f"every array must have as many rows as the others, got {counts}")
-        return self._save(facts, list(self._columns), self._write)
+        descriptions = {name: column.description for name, column in self._columns.items()}
+        return self._save(facts, descriptions, self._write)
 
     def close(self) -> None:
         """Drop the rows."""
@@ -156,8 +177,10 @@ class PartWriter:
                 for _ in np.ndindex(*leading)
             ]
         with self._writing():
-            for spool, index in zip(column.spools, np.ndindex(*leading), strict=True):
-                spool.write(np.ascontiguousarray(rows[index]).data)
+            for view, index in enumerate(np.ndindex(*leading)):
+                block = np.ascontiguousarray(rows[index])
+                column.spools[view].write(block.data)
+                column.checksums[view] = google_crc32c.extend(column.checksums[view], block)
         column.num_rows += rows.shape[axis]
 
     def _write(self, archive: zipfile.ZipFile) -> None:
@@ -166,21 +189,11 @@ class PartWriter:
 
     @staticmethod
     def _write_column(archive: zipfile.ZipFile, name: str, column: _Column) -> None:
-        shape = tuple(column.num_rows if size < 0 else size for size in column.shape)
         info = member(f"{name}.npy")
         # An upper bound, by which zipfile decides on its 64-bit form.
-        info.file_size = column.dtype.itemsize * int(np.prod(shape)) + 4096
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            header,
-            {
-                "descr": np.lib.format.dtype_to_descr(column.dtype),
-                "fortran_order": False,
-                "shape": shape,
-            },
-        )
+        info.file_size = column.dtype.itemsize * math.prod(column.full_shape) + 4096
         with archive.open(info, "w") as stream:
-            stream.write(header.getvalue())
+            stream.write(npy_header(column.dtype, column.full_shape))
             for spool in column.spools:
                 spool.seek(0)
                 shutil.copyfileobj(spool, stream, _COPY_BYTES)

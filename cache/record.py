@@ -19,10 +19,11 @@ from typing import Any
 from cache.atomic_file import replacement_of
 from cache.canonical_json import canonical_json
 from cache.errors import CorruptFeatureError, IncompleteStoreError, StoreFormatError
-from cache.file_digest import file_digest
 from cache.layout import FORMAT_NAME, FORMAT_VERSION
+from cache.location import RECORD_PATH, Location, location_of
 
-RECORD_PATH = "completion/zarr.json"
+__all__ = ["RECORD_PATH", "RESTORE_HINT", "CompletionRecord", "StoredObject"]
+
 RESTORE_HINT = "restore it with 'dvc checkout', or pack it again with 'dvc repro --force extract'"
 
 
@@ -55,17 +56,6 @@ class CompletionRecord:
     num_frames: int
     objects: Mapping[str, StoredObject]
 
-    @classmethod
-    def of(cls, store: Path, *, fingerprint: str, num_clips: int, num_frames: int) -> CompletionRecord:
-        """The record of what lies in a directory now; reads every byte."""
-        paths = sorted(path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file())
-        objects = {
-            path: StoredObject(size_bytes=(store / path).stat().st_size, sha256=file_digest(store / path))
-            for path in paths
-            if path != RECORD_PATH
-        }
-        return cls(fingerprint=fingerprint, num_clips=num_clips, num_frames=num_frames, objects=objects)
-
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the record: equal for stores whose bytes are equal, 64 hexadecimal digits."""
@@ -84,35 +74,25 @@ class CompletionRecord:
             file.write(json.dumps(document, indent=1).encode())
 
     @classmethod
-    def read(cls, store: Path) -> CompletionRecord:
+    def read(cls, where: Path | str | Location) -> CompletionRecord:
         """Read a store's record.
 
         Raises:
-            IncompleteStoreError: The directory or its record is missing.
-            StoreFormatError: A store of another format version, or a record that is damaged.
+            IncompleteStoreError: The store or its record is missing.
+            StoreFormatError: A store of another format version, or no feature store.
+            CorruptFeatureError: The record is damaged.
+            CacheError: The store cannot be reached.
         """
-        path = store / RECORD_PATH
-        if not store.exists():
-            raise IncompleteStoreError(
-                f"{store}: no feature store there; run 'dvc repro extract', 'dvc pull' or 'tagf extract'"
-            )
+        location = location_of(where)
         try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            if not (store / "zarr.json").is_file():
-                raise StoreFormatError(f"{store}: expected a feature store, got no Zarr group") from error
-            raise IncompleteStoreError(
-                f"{store}: {RECORD_PATH} is missing, so the store was never finished or only partly copied; "
-                "run 'dvc repro extract' or 'dvc checkout'"
-            ) from error
+            data = location.read(RECORD_PATH)
+        except FileNotFoundError as error:
+            raise _no_record(location) from error
         try:
             content: dict[str, Any] = json.loads(data)["attributes"]
             name, version = content["format"], content["format_version"]
             if (name, version) != (FORMAT_NAME, FORMAT_VERSION):
-                raise StoreFormatError(
-                    f"{store}: this program reads {FORMAT_NAME} version {FORMAT_VERSION}, got {name} version "
-                    f"{version}; update the program or extract again"
-                )
+                raise _other_format(location, name, version)
             record = cls(
                 fingerprint=content["fingerprint"],
                 num_clips=content["num_clips"],
@@ -124,59 +104,93 @@ class CompletionRecord:
             raise
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CorruptFeatureError(
-                f"{path}: the completion record is damaged ({error}); {RESTORE_HINT}"
+                f"{location.name}/{RECORD_PATH}: the completion record is damaged ({error}); {RESTORE_HINT}"
             ) from error
         if not fits:
             raise CorruptFeatureError(
-                f"{path}: the completion record does not fit its own digest; {RESTORE_HINT}"
+                f"{location.name}/{RECORD_PATH}: the completion record does not fit its own digest; "
+                f"{RESTORE_HINT}"
             )
         return record
 
-    def check_sizes(self, store: Path, paths: Iterable[str] | None = None) -> None:
+    def check_sizes(
+        self,
+        where: Path | str | Location,
+        paths: Iterable[str] | None = None,
+        *,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
         """Compare the sizes of objects with the record; reads none of them.
 
         Args:
-            store: The store.
+            where: The store.
             paths: Objects to look at; all by default.
+            sizes: Sizes in bytes by path, where they are known; the store is listed otherwise.
 
         Raises:
             IncompleteStoreError: An object is missing.
             CorruptFeatureError: An object has another size.
+            CacheError: The store cannot be reached.
         """
+        location = location_of(where)
+        sizes = location.sizes() if sizes is None else sizes
         for path in self.objects if paths is None else paths:
             wanted = self.objects[path].size_bytes
-            try:
-                size = (store / path).stat().st_size
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise IncompleteStoreError(f"{store}: object {path} is missing; {RESTORE_HINT}") from error
-            if size != wanted:
+            if path not in sizes:
+                raise IncompleteStoreError(f"{location.name}: object {path} is missing; {RESTORE_HINT}")
+            if sizes[path] != wanted:
                 raise CorruptFeatureError(
-                    f"{store}: object {path} has {size} bytes, expected {wanted}; {RESTORE_HINT}"
+                    f"{location.name}: object {path} has {sizes[path]} bytes, expected {wanted}; "
+                    f"{RESTORE_HINT}"
                 )
 
     def check_digests(
         self,
-        store: Path,
+        where: Path | str | Location,
         paths: Iterable[str] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> None:
         """Compare the SHA-256 of objects with the record; reads every byte of them.
 
         Args:
-            store: The store.
+            where: The store.
             paths: Objects to look at; all by default.
             progress: Called with the number of bytes of each object that was read.
 
         Raises:
             IncompleteStoreError: An object is missing.
             CorruptFeatureError: An object has another size or other bytes.
+            CacheError: The store cannot be reached.
         """
-        for path in self.objects if paths is None else paths:
-            self.check_sizes(store, [path])
-            if file_digest(store / path) != self.objects[path].sha256:
-                raise CorruptFeatureError(f"{store}: object {path} is not what was written; {RESTORE_HINT}")
+        location = location_of(where)
+        paths = list(self.objects if paths is None else paths)
+        self.check_sizes(location, paths)
+        for path in paths:
+            digest = hashlib.sha256()
+            try:
+                for block in location.blocks(path):
+                    digest.update(block)
+            except FileNotFoundError as error:
+                raise IncompleteStoreError(
+                    f"{location.name}: object {path} is missing; {RESTORE_HINT}"
+                ) from error
+            self._compare(location, path, digest.hexdigest())
             if progress is not None:
                 progress(self.objects[path].size_bytes)
+
+    def check_content(self, where: Path | str | Location, path: str, content: bytes) -> None:
+        """Compare the bytes of an object, read before, with its SHA-256.
+
+        Raises:
+            CorruptFeatureError: They are not what was written.
+        """
+        self._compare(location_of(where), path, hashlib.sha256(content).hexdigest())
+
+    def _compare(self, location: Location, path: str, digest: str) -> None:
+        if digest != self.objects[path].sha256:
+            raise CorruptFeatureError(
+                f"{location.name}: object {path} is not what was written; {RESTORE_HINT}"
+            )
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -190,3 +204,31 @@ class CompletionRecord:
                 for path, facts in self.objects.items()
             },
         }
+
+
+def _no_record(location: Location) -> IncompleteStoreError | StoreFormatError:
+    """What to say of a place without a completion record."""
+    if location.local is None or not location.local.exists():
+        found = location.sizes()
+        is_empty, is_group = not found, "zarr.json" in found
+    else:
+        is_empty, is_group = False, (location.local / "zarr.json").is_file()
+    if is_empty:
+        return IncompleteStoreError(
+            f"{location.name}: no feature store there; run 'dvc repro extract', 'dvc pull' or 'tagf extract'"
+        )
+    if not is_group:
+        return StoreFormatError(f"{location.name}: expected a feature store, got no Zarr group")
+    return IncompleteStoreError(
+        f"{location.name}: {RECORD_PATH} is missing, so the store was never finished or only partly copied; "
+        "run 'dvc repro extract' or 'dvc checkout'"
+    )
+
+
+def _other_format(location: Location, name: object, version: object) -> StoreFormatError:
+    is_older = name == FORMAT_NAME and isinstance(version, int) and version < FORMAT_VERSION
+    remedy = "pack it again with 'tagf extract'; nothing is extracted again" if is_older else "update tagf"
+    return StoreFormatError(
+        f"{location.name}: this program reads {FORMAT_NAME} version {FORMAT_VERSION}, got {name} version "
+        f"{version}; {remedy}"
+    )

@@ -25,9 +25,8 @@ FINGERPRINT_LENGTH = 16
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # A stream's name becomes the name of an array in the store's group: it must be none of the other arrays, no
 # dimension (readers take an array named like a dimension for its coordinate) and not the completion record.
-_RESERVED_NAMES = frozenset(
-    {*FRAME_ARRAYS, "clip_id", "row_size", "clip_facts", "view", "frame", "clip", "box_edge", "completion"}
-)
+_CLIP_TABLE = ("clip_id", "row_size", "media_sha256", "face_share", "audio_s", "clip_facts")
+_RESERVED_NAMES = frozenset({*FRAME_ARRAYS, *_CLIP_TABLE, "view", "frame", "clip", "box_edge", "completion"})
 
 
 @dataclass(frozen=True, kw_only=True)

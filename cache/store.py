@@ -1,108 +1,119 @@
-"""Reading a packed store.
+"""Reading features: one store, or several of one fingerprint as one.
 
-What was lost or damaged never reads as numbers: opening compares the store with its completion record, zarr
-compares every chunk that it reads with its CRC32C, and after each read the objects that it touched are still
-there, in the store that was opened.
+The rows of all members lie one after another, as if they had been packed together. What was lost or damaged
+never reads as numbers: see `cache.packed_store`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from functools import partial
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import (
-    CacheError,
-    CorruptFeatureError,
-    IncompleteStoreError,
-    StaleFeatureError,
-    StoreFormatError,
-    UnknownClipError,
-)
+from cache.errors import CacheError, StaleFeatureError, StoreFormatError, UnknownClipError
 from cache.features import FRAME_ARRAYS
-from cache.layout import CLIP_FACTS, CLIP_ID, ROW_SIZE, ArrayLayout, clip_layouts, frame_layouts
-from cache.record import RECORD_PATH, RESTORE_HINT, CompletionRecord
+from cache.location import Location
+from cache.packed_store import PackedStore
+from cache.row_runs import RowRun, load_arrays
 from cache.rows import ClipRows, LoadedFeatures
 from cache.spec import FeatureSpec
-from cache.swap import heal
+
+StorePath = Path | str | Location
 
 
 class FeatureStore:
-    """An opened store; iterates over its clip ids, in the order of the manifest.
+    """Opened features; iterates over clip ids, in the order of the manifest.
+
+    Threads may share it and forked processes keep it. It pickles by its paths: another process opens them
+    again, and refuses a store that was replaced meanwhile.
 
     Attributes:
-        path: Where it lies.
-        record: What it consists of.
-        spec: What its features are.
-        clip_ids: Its C clips.
-        row_size: ``(C,)`` int64, rows of each clip.
+        members: The stores, in the order in which they were given.
+        clip_ids: All C clips.
+        row_size: ``(C,)`` int64, rows of each clip, read-only.
         num_frames: Rows of all clips.
     """
 
-    def __init__(self, path: Path, record: CompletionRecord) -> None:
-        """Use `open`, which looks at the objects first."""
-        import zarr  # a quarter of a second, so not before a store is opened
-        from zarr.storage import LocalStore
+    def __init__(self, members: Sequence[PackedStore]) -> None:
+        """Use `open`.
 
-        self.path = path
-        self.record = record
-        self._identity = _identity(path)
-        try:
-            self._group = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
-            self.spec = FeatureSpec.from_json(json.dumps(self._group.attrs["feature_spec"]))
-        except Exception as error:
-            raise StoreFormatError(f"{path}: expected a feature store, got {_reason(error)}") from error
-        self.num_frames = record.num_frames
-        clip_table = clip_layouts(record.num_clips)
-        self._layouts = {layout.name: layout for layout in frame_layouts(self.spec, self.num_frames)}
-        self._layouts |= {layout.name: layout for layout in clip_table}
-        self._arrays = {layout.name: self._open_array(layout) for layout in self._layouts.values()}
-        every_clip = slice(0, record.num_clips)
-        self.clip_ids = tuple(str(clip) for clip in self._read(CLIP_ID, every_clip))
-        self.row_size: NDArray[np.int64] = self._read(ROW_SIZE, every_clip)
-        self._row_stop = np.cumsum(self.row_size)
-        self._index = {clip: index for index, clip in enumerate(self.clip_ids)}
-        if (
-            self.spec.fingerprint != record.fingerprint
-            or len(self._index) != record.num_clips
-            or self.row_size.min(initial=0) < 0
-            or self.row_size.sum() != self.num_frames
-        ):
-            raise StoreFormatError(
-                f"{path}: its clips, its spec and its completion record contradict each other"
-            )
+        Args:
+            members: One store or several.
+
+        Raises:
+            StaleFeatureError: They were extracted with different settings.
+            CacheError: Two of them have a clip of the same name.
+        """
+        if not members:
+            raise ValueError("a feature store must have at least one path, got none")
+        self.members = tuple(members)
+        for other in self.members[1:]:
+            _check_one_spec(self.members[0], other)
+        self.clip_ids = tuple(clip for member in self.members for clip in member.clip_ids)
+        self.row_size: NDArray[np.int64] = np.concatenate([member.row_size for member in self.members])
+        self.row_size.flags.writeable = False
+        self.num_frames = sum(member.num_frames for member in self.members)
+        self._stream_names = tuple(stream.name for stream in self.spec.streams)
+        stops = [0, *np.cumsum(self.row_size).tolist()]
+        self._rows = {clip: slice(*stops[index : index + 2]) for index, clip in enumerate(self.clip_ids)}
+        self._place = {
+            clip: (member, index)
+            for member, store in enumerate(self.members)
+            for index, clip in enumerate(store.clip_ids)
+        }
+        if len(self._place) != len(self.clip_ids):
+            raise CacheError(self._name_clip_twice())
+        self._first_frame = [0, *accumulate(member.num_frames for member in self.members)][:-1]
+        self._first_clip = [0, *accumulate(member.num_clips for member in self.members)][:-1]
 
     @classmethod
-    def open(cls, path: Path | str) -> FeatureStore:
-        """Open a store, after a look at every object of its completion record.
+    def open(
+        cls,
+        *paths: StorePath | Sequence[StorePath],
+        storage_options: Mapping[str, Any] | None = None,
+        memory_map: bool = True,
+    ) -> FeatureStore:
+        """Open one store, or several as one, after a look at every object of their completion records.
 
-        Metadata is compared with its digests, everything else with its size.
+        Args:
+            paths: Paths, or URLs that fsspec knows (``s3://bucket/features.zarr``); a sequence of them counts
+                as its items.
+            storage_options: For fsspec's file system of every URL.
+            memory_map: Whether to map shards of local stores into memory. zarr reads them otherwise, which
+                takes some fifty times longer: for file systems on which a mapping is not to be trusted.
 
         Raises:
             IncompleteStoreError: Nothing lies there, or the record or an object is missing.
             CorruptFeatureError: An object has another size, or metadata was changed.
             StoreFormatError: What lies there is no feature store that this program reads.
+            StaleFeatureError: Several stores that were extracted with different settings.
+            CacheError: A clip is in two of the stores, or a place cannot be reached.
         """
-        path = Path(path)
-        while True:
-            heal(path)
-            before = _identity(path)
-            try:
-                record = CompletionRecord.read(path)
-                record.check_sizes(path)
-                record.check_digests(
-                    path, [name for name in record.objects if Path(name).name == "zarr.json"]
-                )
-                return cls(path, record)
-            except CacheError:
-                # Another process may have replaced the store between two looks at it: look again.
-                if _identity(path) == before:
-                    raise
+        flat: list[StorePath] = []
+        for path in paths:
+            flat += [path] if isinstance(path, (str, Path, Location)) else path
+        return cls([PackedStore.open(path, storage_options, memory_map=memory_map) for path in flat])
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The members' paths or URLs."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def where(self) -> str:
+        """The paths as one text, for messages."""
+        return ", ".join(self.paths)
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """What the features are."""
+        return self.members[0].spec
 
     @property
     def fingerprint(self) -> str:
@@ -111,13 +122,16 @@ class FeatureStore:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the store's bytes, as its completion record tells."""
-        return self.record.digest
+        """What tells these bytes from others, 64 hexadecimal digits.
+
+        One store's is that of its completion record; several stores' is the SHA-256 over theirs, one per
+        line.
+        """
+        digests = [member.digest for member in self.members]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def __getitem__(self, clip: str) -> ClipRows:
-        rows = self.row_range(clip)
-        names = tuple(stream.name for stream in self.spec.streams)
-        return ClipRows(clip, rows.stop - rows.start, names, partial(self._read_clip, clip))
+        return ClipRows(self, clip, self.row_range(clip), self._stream_names)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.clip_ids)
@@ -126,23 +140,118 @@ class FeatureStore:
         return len(self.clip_ids)
 
     def __contains__(self, clip: object) -> bool:
-        return clip in self._index
+        return clip in self._rows
 
     def __repr__(self) -> str:
-        return f"FeatureStore({str(self.path)!r}, {len(self)} clips, {self.num_frames} frames)"
+        return f"FeatureStore({self.where!r}, {len(self)} clips, {self.num_frames} frames)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureStore, (self.members,)
 
     def row_range(self, clip: str) -> slice:
-        """Rows of one clip in the store's flat arrays.
+        """Rows of one clip among those of all members.
 
         Raises:
             UnknownClipError: No such clip.
         """
-        if clip not in self._index:
+        try:
+            return self._rows[clip]
+        except KeyError:
             raise UnknownClipError(
-                f"{self.path} has no clip {clip!r}, only {len(self)} others; clip_ids lists them"
+                f"{self.where} has no clip {clip!r}, only {len(self)} others; clip_ids lists them"
+            ) from None
+
+    def entry(self, clip_id: str, column: str) -> Any:
+        """A clip's entry in a column of the clip table.
+
+        Raises:
+            UnknownClipError: No such clip.
+            StoreFormatError: No such column.
+        """
+        self.row_range(clip_id)  # names a clip that is not there
+        if not self._is_column(column):
+            raise StoreFormatError(f"{self.where} has no column {column!r} in its clip table")
+        member, index = self._place[clip_id]
+        return self.members[member].column(column)[index]
+
+    def read(self, array: str, rows: slice, view: int | None = None) -> NDArray[Any]:
+        """Rows of an array, those of all members one after another, in memory of their own.
+
+        Args:
+            array: A stream, an array with one row per frame, or a column of the clip table.
+            rows: A range, ``0 <= start <= stop`` and no further than the array.
+            view: One view of the visual stream; all by default.
+
+        Returns:
+            ``(rows, ...)`` for one view and for an array without views, ``(V, rows, ...)`` for all views.
+
+        Raises:
+            CorruptFeatureError: A chunk is damaged; names store, array, object, chunk and first clip.
+            IncompleteStoreError: An object has gone, or the store was replaced since it was opened.
+            StoreFormatError: No such array.
+            ValueError: Rows or a view that are not there.
+        """
+        if len(self.members) == 1:
+            return self.members[0].read(array, rows, view)
+        starts = self._first_clip if self._is_column(array) else self._first_frame
+        total = len(self) if self._is_column(array) else self.num_frames
+        if not 0 <= rows.start <= rows.stop <= total:
+            raise ValueError(
+                f"{self.where}: rows of {array} must lie in 0 to {total}, got {rows.start} to {rows.stop}"
             )
-        stop = int(self._row_stop[self._index[clip]])
-        return slice(stop - int(self.row_size[self._index[clip]]), stop)
+        blocks: list[NDArray[Any]] = []
+        index = max(bisect_right(starts, rows.start) - 1, 0)
+        start = rows.start
+        while not blocks or start < rows.stop:
+            stop = min(rows.stop, [*starts, total][index + 1])
+            first = starts[index]
+            blocks.append(self.members[index].read(array, slice(start - first, stop - first), view))
+            start, index = stop, index + 1
+        axis = self.members[0].grids[array].row_axis if view is None else 0
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=axis)
+
+    def load(
+        self,
+        clip_ids: Sequence[str] | None = None,
+        streams: Sequence[str] | None = None,
+        progress: bool = False,
+    ) -> LoadedFeatures:
+        """Clips in memory, every chunk compared with its checksum.
+
+        Args:
+            clip_ids: Clips to load, in the order that they are to have; all by default.
+            streams: Streams to load; all by default.
+            progress: Show a progress bar.
+
+        Raises:
+            UnknownClipError: No such clip.
+            StoreFormatError: No such stream.
+            ValueError: A clip is asked for twice.
+            CorruptFeatureError: A chunk is damaged; names store, array, object, chunk and first clip.
+            IncompleteStoreError: An object has gone, or the store was replaced since it was opened.
+        """
+        chosen = self.clip_ids if clip_ids is None else tuple(clip_ids)
+        names = self._stream_names if streams is None else tuple(streams)
+        for name in names:
+            if name not in self._stream_names:
+                raise StoreFormatError(
+                    f"{self.where} has no stream {name!r} (streams: {', '.join(self._stream_names)})"
+                )
+        if len(set(chosen)) != len(chosen):
+            twice = next(clip for index, clip in enumerate(chosen) if clip in chosen[:index])
+            raise ValueError(f"clips to load must be named once each, got {twice!r} twice")
+        runs = [run for clip in chosen if (run := self._run(clip)).num_rows]
+        row_size = np.array(
+            [self.row_range(clip).stop - self.row_range(clip).start for clip in chosen], np.int64
+        )
+        arrays = load_arrays(self.members[0], runs, (*names, *FRAME_ARRAYS), progress)
+        return LoadedFeatures(
+            clip_ids=chosen,
+            row_size=row_size,
+            row_start=np.cumsum(row_size) - row_size,
+            streams={name: arrays.pop(name) for name in names},
+            **arrays,
+        )
 
     def require_spec(self, spec: FeatureSpec, *, where: str) -> None:
         """Refuse features that were extracted with other settings.
@@ -157,124 +266,44 @@ class FeatureStore:
         if spec.fingerprint != self.fingerprint:
             differences = self.spec.differences(spec, here="in the store", there=f"in {where}")
             raise StaleFeatureError(
-                f"{self.path} was extracted with spec {self.fingerprint}, {where} asks for {spec.fingerprint}"
-                f"{''.join(f'; {line}' for line in differences)}; run 'dvc repro extract' or 'tagf extract'"
+                f"{self.where} was extracted with spec {self.fingerprint}, {where} asks for "
+                f"{spec.fingerprint}{''.join(f'; {line}' for line in differences)}; run 'dvc repro extract' "
+                "or 'tagf extract'"
             )
 
-    def load(self, progress: bool = False) -> LoadedFeatures:
-        """The whole store in memory.
+    def _run(self, clip: str) -> RowRun:
+        """Where a clip's rows lie."""
+        rows, member = self.row_range(clip), self._place[clip][0]
+        first = self._first_frame[member]
+        return RowRun(self.members[member], rows.start - first, rows.stop - first)
 
-        Args:
-            progress: Show a progress bar.
+    def _is_column(self, array: str) -> bool:
+        grid = self.members[0].grids.get(array)
+        if grid is None:
+            raise StoreFormatError(
+                f"{self.where} has no array {array!r} (arrays: {', '.join(self.members[0].grids)})"
+            )
+        return "frame" not in grid.dimensions
 
-        Raises:
-            CorruptFeatureError: A chunk is damaged; names the array and the first clip that it concerns.
-            IncompleteStoreError: An object has gone since the store was opened.
-        """
-        from tqdm import tqdm
+    def _name_clip_twice(self) -> str:
+        """What to say of the first clip that two members have."""
+        seen: dict[str, str] = {}
+        for member in self.members:
+            for clip in member.clip_ids:
+                if clip in seen:
+                    return (
+                        f"clip {clip!r} is in {seen[clip]} and in {member.name}; stores that are opened as "
+                        "one, or merged, must not share a clip: pack one of them again without it"
+                    )
+                seen[clip] = member.name
+        raise AssertionError("no clip is in two members")
 
-        streams = [stream.name for stream in self.spec.streams]
-        layouts = [self._layouts[name] for name in (*streams, *FRAME_ARRAYS)]
-        arrays: dict[str, NDArray[Any]] = {
-            layout.name: np.empty(layout.shape, layout.dtype) for layout in layouts
-        }
-        total = sum(array.nbytes for array in arrays.values())
-        with tqdm(total=total, unit="B", unit_scale=True, desc="features", disable=not progress) as bar:
-            for layout in layouts:
-                # One shard at a time: zarr would decode them all at once, and hold them twice.
-                step = self._shard_rows(layout)
-                for start in range(0, self.num_frames, step):
-                    rows = slice(start, min(start + step, self.num_frames))
-                    for view in np.ndindex(*layout.shape[: layout.row_axis]):
-                        block = self._read(layout.name, rows, view)
-                        arrays[layout.name][(*view, rows)] = block
-                        bar.update(block.nbytes)
-        return LoadedFeatures(
-            clip_ids=self.clip_ids,
-            row_size=self.row_size.copy(),
-            row_start=self._row_stop - self.row_size,
-            streams={name: arrays.pop(name) for name in streams},
-            **arrays,
+
+def _check_one_spec(first: PackedStore, other: PackedStore) -> None:
+    if other.fingerprint != first.fingerprint:
+        differences = first.spec.differences(other.spec, here=f"in {first.name}", there=f"in {other.name}")
+        raise StaleFeatureError(
+            f"{first.name} was extracted with spec {first.fingerprint}, {other.name} with "
+            f"{other.fingerprint}{''.join(f'; {line}' for line in differences)}; stores that are opened as "
+            "one, or merged, must have one spec: extract one of them again"
         )
-
-    def _open_array(self, layout: ArrayLayout) -> Any:
-        try:
-            array: Any = self._group[layout.name]
-            found = (array.shape, array.metadata.dimension_names, array.shards is not None)
-        except Exception as error:
-            raise StoreFormatError(
-                f"{self.path}: array {layout.name} cannot be opened: {_reason(error)}"
-            ) from error
-        if found != (layout.shape, layout.dimensions, True):
-            raise StoreFormatError(
-                f"{self.path}: array {layout.name} must be sharded, with dimensions {layout.dimensions} and "
-                f"shape {layout.shape}, got {found[1]} and {found[0]}"
-            )
-        every_row = slice(0, layout.shape[layout.row_axis])
-        shard_rows = int(array.shards[layout.row_axis])
-        unlisted = [path for path in layout.objects(every_row, shard_rows) if path not in self.record.objects]
-        if unlisted:
-            raise StoreFormatError(f"{self.path}: object {unlisted[0]} is not in the completion record")
-        return array
-
-    def _shard_rows(self, layout: ArrayLayout) -> int:
-        return int(self._arrays[layout.name].shards[layout.row_axis])
-
-    def _read_clip(self, clip: str, name: str) -> NDArray[Any]:
-        """One clip's rows of an array, or its entry in the clip table."""
-        index = self._index[clip]
-        return self._read(name, slice(index, index + 1) if name == CLIP_FACTS else self.row_range(clip))
-
-    def _read(self, name: str, rows: slice, view: tuple[int, ...] | None = None) -> NDArray[Any]:
-        """Rows of an array, of one view or of all; never a fill value for what is gone."""
-        layout = self._layouts[name]
-        try:
-            block = self._decode(layout, rows, view)
-        except Exception as error:
-            self._check_objects(layout, rows)
-            raise CorruptFeatureError(
-                f"{self.path}: array {name} is damaged{self._first_damaged(layout, rows, view)}: "
-                f"{_reason(error)}; {RESTORE_HINT}"
-            ) from error
-        self._check_objects(layout, rows)
-        return block
-
-    def _decode(self, layout: ArrayLayout, rows: slice, view: tuple[int, ...] | None) -> NDArray[Any]:
-        leading = (slice(None),) * layout.row_axis if view is None else view
-        return np.asarray(self._arrays[layout.name][(*leading, rows)])
-
-    def _check_objects(self, layout: ArrayLayout, rows: slice) -> None:
-        """After a read: all that it touched is still there, and belongs to the store that was opened."""
-        if _identity(self.path) != self._identity:
-            raise IncompleteStoreError(
-                f"{self.path} was replaced or removed while it was open; open it again"
-            )
-        self.record.check_sizes(self.path, layout.objects(rows, self._shard_rows(layout)))
-
-    def _first_damaged(self, layout: ArrayLayout, rows: slice, view: tuple[int, ...] | None) -> str:
-        """The first clip whose rows cannot be read, for the message."""
-        if "frame" not in layout.dimensions:
-            return ""
-        for clip in self.clip_ids:
-            clip_rows = self.row_range(clip)
-            both = slice(max(rows.start, clip_rows.start), min(rows.stop, clip_rows.stop))
-            if both.start < both.stop:
-                try:
-                    self._decode(layout, both, view)
-                except Exception:
-                    return f" at clip {clip!r}"
-        return ""
-
-
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What tells one store from another at the same path; None where there is none."""
-    try:
-        facts = (path / RECORD_PATH).stat()
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino, facts.st_mtime_ns
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,8 +9,10 @@ Letters in shapes: V views, N rows, C clips, W windows, B windows in a batch, L 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cache import FeatureStore
+from cache.features import VISUAL_STREAM
+from cache.rows import AUDIO_STREAM
 from tagf_head.annotations import Annotations, Split, align_labels, select_clips
 from tagf_head.errors import AnnotationError
 from tagf_head.windows import WindowPlan
+
+#: Where features come from: an opened store, a path or URL, or several of these.
+Features: TypeAlias = "FeatureStore | Path | str | Sequence[Path | str]"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +183,15 @@ class SplitData:
     counts: LabelCounts
 
 
+def open_features(features: Features) -> FeatureStore:
+    """The store that lies at a path or a URL, or those at several as one.
+
+    Raises:
+        CacheError: A store cannot be used, or they do not belong together.
+    """
+    return features if isinstance(features, FeatureStore) else FeatureStore.open(features)
+
+
 def load_split(
     store: FeatureStore, annotations: Annotations, split: Split, device: torch.device
 ) -> SplitData:
@@ -185,29 +201,29 @@ def load_split(
         AnnotationError: The split has no labels, a labelled clip no features, or no frame of the split a
             label.
     """
-    clip_ids = select_clips(annotations, split, store.clip_ids, features=str(store.path))
-    clips = [store[clip_id] for clip_id in clip_ids]
+    clip_ids = select_clips(annotations, split, store.clip_ids, features=store.where)
+    loaded = store.load(clip_ids, (VISUAL_STREAM, AUDIO_STREAM))
     labels = annotations.clips(split)
     aligned = [
-        align_labels(labels[clip_id], clip.source_frame)
-        for clip_id, clip in zip(clip_ids, clips, strict=True)
+        align_labels(labels[clip_id], loaded.source_frame[start : start + size])
+        for clip_id, start, size in zip(clip_ids, loaded.row_start, loaded.row_size, strict=True)
     ]
-    row_size = np.asarray([len(each.mask) for each in aligned], np.int64)
+    row_size = loaded.row_size
     label = np.concatenate([each.labels for each in aligned])
     label_mask = np.concatenate([each.mask for each in aligned])
     if not label_mask.any():
         raise AnnotationError(
             f"none of the {len(label_mask)} frames of split {split!r} ({len(clip_ids)} clips of "
-            f"{store.path}) has a label in {annotations.directory}: every row is -5 or missing; check the "
+            f"{store.where}) has a label in {annotations.directory}: every row is -5 or missing; check the "
             "label files"
         )
-    views = store.spec.stream("visual").views or ()
+    views = store.spec.stream(VISUAL_STREAM).views or ()
     rows = FeatureRows(
-        visual=torch.from_numpy(np.concatenate([clip.visual for clip in clips], axis=1)).to(device),
-        audio=torch.from_numpy(np.concatenate([clip.audio for clip in clips])).to(device),
+        visual=torch.from_numpy(loaded.streams[VISUAL_STREAM]).to(device),
+        audio=torch.from_numpy(loaded.streams[AUDIO_STREAM]).to(device),
         label=torch.from_numpy(label).to(device),
         label_mask=torch.from_numpy(label_mask).to(device),
-        row_start=torch.from_numpy(np.cumsum(row_size) - row_size).to(device),
+        row_start=torch.from_numpy(loaded.row_start).to(device),
         center_view=views.index("center") if "center" in views else 0,
     )
     known = {clip_id for clips_of_split in annotations.splits.values() for clip_id in clips_of_split}
@@ -218,9 +234,9 @@ def load_split(
         rows=rows,
         label=label,
         label_mask=label_mask,
-        source_frame=np.concatenate([clip.source_frame for clip in clips]),
-        time_s=np.concatenate([clip.time_s for clip in clips]),
-        face_found=np.concatenate([clip.face_found for clip in clips]),
+        source_frame=loaded.source_frame,
+        time_s=loaded.time_s,
+        face_found=loaded.face_found,
         counts=LabelCounts(
             num_frames=len(label_mask),
             num_labelled=int(label_mask.sum()),

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from cache import FeatureStore
 from tagf_head.annotations import TARGETS, load_annotations
 from tagf_head.bootstrap import CONFIDENCE, NUM_RESAMPLES, Interval, ccc_interval, subject_of_rows
 from tagf_head.checkpoint import Checkpoint, load_checkpoint
 from tagf_head.config import EvaluateConfig
-from tagf_head.data import SplitData, load_split
+from tagf_head.data import Features, SplitData, load_split, open_features
 from tagf_head.devices import resolve_device
 from tagf_head.metrics import regression_metrics
 from tagf_head.predictions import Predictions, write_predictions
@@ -45,7 +44,7 @@ class Evaluation:
 
 
 def evaluate_head(
-    features: FeatureStore | Path,
+    features: Features,
     annotations: Path,
     checkpoint: Path,
     out_metrics: Path,
@@ -58,7 +57,8 @@ def evaluate_head(
     """Evaluate a checkpoint and write the results.
 
     Args:
-        features: Feature store, or its path; its fingerprint must be the checkpoint's.
+        features: Feature store, or its path or URL, or those of several stores of one fingerprint, which must
+            be the checkpoint's.
         annotations: Folder of the labels.
         checkpoint: A run's best.safetensors.
         out_metrics: Where to write metrics.json.
@@ -76,7 +76,7 @@ def evaluate_head(
         CacheError: The store cannot be used.
     """
     target = resolve_device(device)
-    store = features if isinstance(features, FeatureStore) else FeatureStore.open(features)
+    store = open_features(features)
     trained = load_checkpoint(checkpoint, device=target)
     store.require_spec(trained.info.spec, where=str(checkpoint))
     data = load_split(store, load_annotations(annotations), config.split, target)

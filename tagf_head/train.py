@@ -18,12 +18,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from cache import FeatureStore
 from cache.user_folders import default_work_dir
 from tagf_head.annotations import Split, load_annotations
 from tagf_head.checkpoint import CheckpointInfo, save_checkpoint
 from tagf_head.config import TrainConfig
-from tagf_head.data import load_split
+from tagf_head.data import Features, load_split, open_features
 from tagf_head.devices import resolve_device
 from tagf_head.run_folder import CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, csv_bytes, write_file
 from tagf_head.training_run import EpochRecord, TrainingRun
@@ -55,7 +54,7 @@ class TrainResult:
 
 
 def train_head(
-    features: FeatureStore | Path,
+    features: Features,
     annotations: Path,
     out: Path,
     config: TrainConfig,
@@ -68,7 +67,7 @@ def train_head(
     """Train a head and write best.safetensors, config.yaml and training_log.csv.
 
     Args:
-        features: Feature store, or its path.
+        features: Feature store, or its path or URL, or those of several stores of one fingerprint.
         annotations: Folder of the labels.
         out: Folder of the run; its files are written when training has ended.
         config: Settings; the widths in `config.head` are taken from the store.
@@ -86,7 +85,7 @@ def train_head(
     """
     report = progress or (lambda line: None)
     target = resolve_device(device)
-    store = features if isinstance(features, FeatureStore) else FeatureStore.open(features)
+    store = open_features(features)
     labels = load_annotations(annotations)
     config = replace(
         config,

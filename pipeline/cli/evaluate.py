@@ -26,7 +26,7 @@ Split = Literal["train", "validation", "test"]
 @options.params_option
 @options.device_option
 def command(
-    features: Path,
+    features: tuple[str, ...],
     annotations: Path,
     checkpoint: Path,
     split: Split | None,

@@ -10,7 +10,11 @@ import click
 PATH = click.Path(path_type=Path)
 
 features_option = click.option(
-    "--features", type=PATH, required=True, help="The feature store (from `tagf extract`)."
+    "--features",
+    multiple=True,
+    required=True,
+    help="The feature store (from `tagf extract`): a path, or a URL like s3://bucket/features.zarr. Given "
+    "more than once, several stores of one feature spec count as one.",
 )
 annotations_option = click.option(
     "--annotations",

@@ -22,7 +22,7 @@ from pipeline.cli import options
     "--resume", is_flag=True, help="Continue an interrupted training of the same settings and features."
 )
 def command(
-    features: Path,
+    features: tuple[str, ...],
     annotations: Path,
     out: Path,
     params: Path | None,

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cache import CorruptFeatureError, IncompleteStoreError, StoreFormatError
-from cache.record import RECORD_PATH, CompletionRecord
+from cache.layout import FORMAT_VERSION
+from cache.location import location_of
+from cache.record import RECORD_PATH, CompletionRecord, StoredObject
 
 FILES = {"zarr.json": b"{}", "audio/c/0/0": b"rows", "audio/zarr.json": b""}
 
@@ -20,7 +22,11 @@ def store(tmp_path: Path) -> Path:
         path = tmp_path / "s" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    CompletionRecord.of(tmp_path / "s", fingerprint="ab", num_clips=2, num_frames=7).write(tmp_path / "s")
+    objects = {
+        name: StoredObject(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in FILES.items()
+    }
+    CompletionRecord(fingerprint="ab", num_clips=2, num_frames=7, objects=objects).write(tmp_path / "s")
     return tmp_path / "s"
 
 
@@ -45,11 +51,6 @@ def test_digest_is_that_of_the_rest_of_the_record(store: Path) -> None:
     digest = content.pop("digest")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert digest == hashlib.sha256(text.encode()).hexdigest() == CompletionRecord.read(store).digest
-
-
-def test_the_record_does_not_list_itself(store: Path) -> None:
-    again = CompletionRecord.of(store, fingerprint="ab", num_clips=2, num_frames=7)
-    assert again.digest == CompletionRecord.read(store).digest
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -84,6 +85,33 @@ def test_progress_counts_bytes(store: Path) -> None:
     assert sorted(seen) == sorted(map(len, FILES.values()))
 
 
+def test_a_place_does_for_a_path(store: Path) -> None:
+    location = location_of(f"file://{store}")
+    record = CompletionRecord.read(location)
+    record.check_sizes(location)
+    record.check_digests(location)
+    (store / "zarr.json").write_bytes(b"[]")
+    with pytest.raises(CorruptFeatureError, match=r"object zarr\.json is not what was written"):
+        record.check_digests(location)
+
+
+def test_sizes_that_are_known_are_believed(store: Path) -> None:
+    record = CompletionRecord.read(store)
+    sizes = {name: len(data) for name, data in FILES.items()}
+    record.check_sizes(store, sizes=sizes)
+    with pytest.raises(CorruptFeatureError, match=r"object zarr\.json has 1 bytes, expected 2"):
+        record.check_sizes(store, sizes=sizes | {"zarr.json": 1})
+    with pytest.raises(IncompleteStoreError, match=r"object zarr\.json is missing"):
+        record.check_sizes(store, ["zarr.json"], sizes={})
+
+
+def test_content_that_was_read_before(store: Path) -> None:
+    record = CompletionRecord.read(store)
+    record.check_content(store, "audio/c/0/0", b"rows")
+    with pytest.raises(CorruptFeatureError, match="object audio/c/0/0 is not what was written"):
+        record.check_content(store, "audio/c/0/0", b"rowS")
+
+
 def test_where_there_is_no_store(tmp_path: Path, store: Path) -> None:
     with pytest.raises(IncompleteStoreError, match="no feature store there; run"):
         CompletionRecord.read(tmp_path / "nowhere")
@@ -106,12 +134,18 @@ def test_where_there_is_no_store(tmp_path: Path, store: Path) -> None:
         ('"num_clips"', '"num_clops"', CorruptFeatureError, "is damaged"),
         ("{", "", CorruptFeatureError, "is damaged"),
         (
-            '"format_version": 1',
-            '"format_version": 2',
+            f'"format_version": {FORMAT_VERSION}',
+            f'"format_version": {FORMAT_VERSION + 1}',
             StoreFormatError,
-            "reads .* version 1, got .* version 2; update",
+            f"reads .* version {FORMAT_VERSION}, got .* version {FORMAT_VERSION + 1}; update tagf",
         ),
-        ('"tagf-feature-store"', '"other"', StoreFormatError, "got other version 1"),
+        (
+            f'"format_version": {FORMAT_VERSION}',
+            '"format_version": 1',
+            StoreFormatError,
+            "got .* version 1; pack it again with 'tagf extract'; nothing is extracted again",
+        ),
+        ('"tagf-feature-store"', '"other"', StoreFormatError, f"got other version {FORMAT_VERSION}; update"),
     ],
 )
 def test_a_changed_record(store: Path, before: str, after: str, error: type[Exception], message: str) -> None:

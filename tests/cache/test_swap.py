@@ -20,6 +20,7 @@ import pytest
 
 from cache import (
     ClipKey,
+    CompletionRecord,
     FeatureSpec,
     FeatureStore,
     IncompleteStoreError,
@@ -178,7 +179,7 @@ def scene(
 
 def open_digest(path: Path) -> str:
     store = FeatureStore.open(path)
-    store.record.check_digests(path)
+    CompletionRecord.read(path).check_digests(path)
     return store.digest
 
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from cache import FeatureStore
+from cache import FeatureStore, PartStore, pack_store
 from tagf_head.annotations import load_annotations
 from tagf_head.config import EvaluateConfig, TrainConfig
 from tagf_head.errors import AnnotationError, HeadError, TrainingError, UnknownHeadError
@@ -395,3 +395,18 @@ def test_users_mistakes(corpus, training, tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(HeadError, match="cannot be written"):
         train_head(*arguments, training, work_dir=blocked)
+
+
+def test_several_stores_train_as_one(corpus, tmp_path: Path, training: TrainConfig) -> None:
+    whole = FeatureStore.open(corpus.store)
+    parts = PartStore(corpus.store.parent / "parts")
+    keys = [whole[clip].key for clip in whole]
+    for name, chosen in (("a", keys[:5]), ("b", keys[5:])):
+        pack_store([(parts, key) for key in chosen], whole.spec, tmp_path / name)
+    config = dataclasses.replace(training, max_epochs=2)
+    train_head(whole, corpus.annotations, tmp_path / "one", config, work_dir=tmp_path / "work")
+    paths = [str(tmp_path / "a"), tmp_path / "b"]
+    result = train_head(paths, corpus.annotations, tmp_path / "two", config, work_dir=tmp_path / "work")
+    assert result.info.features_digest == FeatureStore.open(*paths).digest
+    logs = [(tmp_path / run / "training_log.csv").read_bytes() for run in ("one", "two")]
+    assert logs[0] == logs[1]

@@ -1,0 +1,70 @@
+"""A file that is written block by block, and what is known of it at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from cache.record import StoredObject
+
+# So much of a file is flushed to the disk at a time, while more of it is written. What is smaller is left to
+# whoever flushes the whole store.
+FLUSH_BYTES = 64 * 2**20
+
+
+class OutputFile:
+    """A new file, which appears with its first block.
+
+    Hashing and writing may run in different threads; each sees the blocks in their order.
+
+    Attributes:
+        path: Where it lies.
+        size_bytes: Size of what was written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        self._descriptor = -1
+        self._flushed_bytes = 0
+
+    @property
+    def stored(self) -> StoredObject:
+        """Size and digest of what was written."""
+        return StoredObject(size_bytes=self.size_bytes, sha256=self._digest.hexdigest())
+
+    def hash(self, block: memoryview) -> None:
+        """Take a block into the digest."""
+        self._digest.update(block)
+
+    def write(self, block: memoryview) -> None:
+        """Write a block.
+
+        Raises:
+            OSError: The disk is full or not writable, or there is a file already.
+        """
+        if self._descriptor < 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self.size_bytes += len(block)
+        while block:  # a disk that fills up first takes a part of the block
+            block = block[os.write(self._descriptor, block) :]
+
+    def flush(self, *, last: bool) -> None:
+        """Flush to the disk what was written since the last time, if that is worth it.
+
+        Args:
+            last: Nothing more will be written: the rest of a large file is flushed, too.
+        """
+        waiting = self.size_bytes - self._flushed_bytes
+        if waiting >= FLUSH_BYTES or (last and waiting and self._flushed_bytes):
+            self._flushed_bytes += waiting
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
