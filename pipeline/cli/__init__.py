@@ -22,6 +22,7 @@ _COMMANDS = {
     "train": ("pipeline.cli.train", "Stage two: train one head from a feature store."),
     "evaluate": ("pipeline.cli.evaluate", "CCC and predictions of a checkpoint on one split."),
     "results": ("pipeline.cli.results", "One table over several evaluated runs."),
+    "cache": ("pipeline.cli.cache", "Feature stores: info, verify, merge, export, import."),
     "weights": ("pipeline.cli.weights", "Pretrained backbones: list, fetch, check."),
     "doctor": ("pipeline.cli.doctor", "What a bug report needs; tries one clip."),
     "plot-page": ("pipeline.cli.plot_page", "Write the page in which `dvc plots show` works offline."),
