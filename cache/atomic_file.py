@@ -8,6 +8,7 @@ killed writer leaves its temporary file, which readers never look at.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 _SUFFIX = ".tmp"
+_TOKEN_BYTES = 8
+_TOKEN = re.compile(rf"[0-9a-f]{{{2 * _TOKEN_BYTES}}}")
 # A leftover is told by its age alone. Whether its writer still lives cannot be told: work directories are
 # shared by machines and containers, whose process ids and even host names repeat. Writing one file takes
 # seconds, so nothing that is a day old is still being written, whatever the clocks of two machines disagree
@@ -24,16 +27,23 @@ _LEFTOVER_AGE_S = 24 * 3600.0
 
 
 @contextmanager
-def replacement_of(path: Path) -> Iterator[BinaryIO]:
+def replacement_of(path: Path, *, tidy: bool = True) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends without an error.
 
     Any number of processes and threads may replace one path at once: the last one to end wins.
 
+    Args:
+        path: The file.
+        tidy: Remove what killed writers of this file left over a day ago, which takes a listing of the
+            directory. For directories of many files, `remove_leftovers` does it once for all of them.
+
     Raises:
         OSError: The disk is full, or the directory is missing or not writable; `path` is as it was.
     """
+    if tidy:
+        remove_leftovers(path.parent, of=path.name)
     # 64 random bits keep apart what host name, process and thread would not across machines.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_SUFFIX}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN_BYTES)}{_SUFFIX}")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -46,13 +56,23 @@ def replacement_of(path: Path) -> Iterator[BinaryIO]:
     sync(path.parent)
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files that killed writers left in a directory over a day ago."""
+def remove_leftovers(directory: Path, *, of: str = "") -> None:
+    """Remove the temporary files that killed writers left in a directory over a day ago.
+
+    Args:
+        directory: Where to look.
+        of: Name of the file whose leftovers are meant; by default those of all files.
+    """
     oldest = time.time() - _LEFTOVER_AGE_S
-    for path in directory.glob(f".*{_SUFFIX}"):
-        with suppress(OSError):  # another process may be cleaning, too
-            if path.stat().st_mtime < oldest:
-                path.unlink()
+    prefix = f".{of}." if of else "."
+    with suppress(OSError):  # no such directory, or another process is cleaning, too
+        for entry in os.scandir(directory):
+            middle = entry.name.removeprefix(prefix).removesuffix(_SUFFIX)
+            is_leftover = len(entry.name) == len(prefix) + len(middle) + len(_SUFFIX)
+            if is_leftover and (not of or _TOKEN.fullmatch(middle)):
+                with suppress(OSError):
+                    if entry.stat().st_mtime < oldest:
+                        os.unlink(entry.path)
 
 
 def sync(path: Path) -> None:

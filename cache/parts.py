@@ -149,7 +149,7 @@ class PartStore:
             path = self.path(key)
             with (
                 writing(),
-                replacement_of(path) as file,
+                replacement_of(path, tidy=False) as file,
                 zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
             ):
                 for name, text in documents.items():

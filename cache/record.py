@@ -70,7 +70,7 @@ class CompletionRecord:
         }
         path = store / RECORD_PATH
         path.parent.mkdir(exist_ok=True)
-        with replacement_of(path) as file:
+        with replacement_of(path, tidy=False) as file:
             file.write(json.dumps(document, indent=1).encode())
 
     @classmethod

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.atomic_file import replacement_of
+from cache.atomic_file import remove_leftovers, replacement_of
 from pipeline.faces.crop import FaceCrop
 from pipeline.preview.contact_sheet import FRAME_PX, SheetFace, SheetFrame, clock_time, draw_sheet
 from pipeline.preview.page import PageEntry, page
@@ -143,7 +143,7 @@ def write_sheet(folder: Path, clip_id: str, preview: PreviewCollector) -> Path:
             break
     path = folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    with replacement_of(path) as file:
+    with replacement_of(path, tidy=False) as file:  # the index is written last, and tidies up
         file.write(encoded.getbuffer())
     return path
 
@@ -176,7 +176,8 @@ def write_index(folder: Path, outcomes: Sequence[ClipOutcome]) -> Path:
             )
         )
     path = folder / INDEX_NAME
-    with replacement_of(path) as file:
+    remove_leftovers(folder)
+    with replacement_of(path, tidy=False) as file:
         file.write(page(entries).encode())
     return path
 

@@ -39,7 +39,7 @@ class TrackList:
         path = self._path(key)
         try:
             make_directory(path.parent)  # where no face stays, no part has made it
-            with replacement_of(path) as file:
+            with replacement_of(path, tidy=False) as file:
                 file.write(json.dumps({"code_digest": code_digest, "num_tracks": num_tracks}).encode())
         except OSError as error:
             raise StorageError(

@@ -99,6 +99,23 @@ def test_leftovers_are_removed_a_day_later(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".old.npz", ".young.npz.0123.tmp", "old.npz"]
 
 
+def test_replacing_a_file_removes_what_killed_writers_of_it_left(tmp_path: Path) -> None:
+    token = "0123456789abcdef"
+    leftover, young = f".report.json.{token}.tmp", f".report.json.{token[::-1]}.tmp"
+    others = [f".report.{token}.tmp", f".other.json.{token}.tmp", ".report.json.mine.tmp", "report.json"]
+    for name in (leftover, young, *others):
+        (tmp_path / name).write_bytes(b"half")
+    yesterday = (tmp_path / leftover).stat().st_mtime - 25 * 3600
+    for name in (leftover, *others):
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    with replacement_of(tmp_path / "report.json", tidy=False) as file:
+        file.write(b"whole")
+    assert leftover in os.listdir(tmp_path)
+    with replacement_of(tmp_path / "report.json") as file:
+        file.write(b"whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([young, *others])
+
+
 def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
     make_directory(tmp_path / "a" / "b")
     make_directory(tmp_path / "a" / "b")

@@ -101,7 +101,9 @@ def test_another_spec(tmp_path: Path, spec: FeatureSpec, sources: list[Any], com
     more, _ = commit_clips(tmp_path / "more", [3], spec=other)
     stores = [pack(sources, spec, tmp_path / "a"), pack(more, other, tmp_path / "b")]
     message = f"/a was extracted with spec {spec.fingerprint}, .*/b with {other.fingerprint}; audio.anchor: "
-    with pytest.raises(StaleFeatureError, match=message + "'center' in .*/a, 'end' in .*/b; stores that are opened"):
+    with pytest.raises(
+        StaleFeatureError, match=message + "'center' in .*/a, 'end' in .*/b; stores"
+    ):
         merge_stores(stores, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
