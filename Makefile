@@ -35,11 +35,14 @@ bench: $(STAMP)
 	python benchmarks/faces.py
 	python benchmarks/many_clips.py
 	python benchmarks/memory.py
+	python benchmarks/store.py
 	dvc repro extract
 	OMP_NUM_THREADS=1 python benchmarks/sample_corpus.py
 
 soak: $(STAMP)
 	python tests/soak/media_campaign.py
+	python tests/soak/crash_campaign.py
+	python tests/soak/corruption_campaign.py
 
 install: $(STAMP)
 
