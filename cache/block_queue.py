@@ -1,13 +1,14 @@
 """Blocks of bytes on their way to the disk: one thread hashes them, one writes them, one flushes the files.
 
 All three let go of Python's lock while they work, so that a store is written as fast as the slowest step
-allows. Each takes what comes in the order in which it comes. The number of buffers is bounded: who asks for
-one waits until a block is written.
+allows. Each takes what comes in the order in which it comes. The number of buffers of each size is bounded:
+who asks for one waits until a block is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,17 +46,19 @@ class BlockQueue:
     is written after it. No thread and no open file outlives the block.
 
     Args:
-        num_buffers: How many buffers there are.
-        buffer_bytes: Size of each.
+        directory: Where the files lie; has to be there.
+        num_buffers: Size in bytes -> how many buffers of it there are.
 
     Attributes:
         files: Every file that was opened.
     """
 
-    def __init__(self, num_buffers: int, buffer_bytes: int) -> None:
-        self._free: SimpleQueue[Buffer] = SimpleQueue()
-        for _ in range(num_buffers):
-            self._free.put(np.empty(buffer_bytes, np.uint8))
+    def __init__(self, directory: Path, num_buffers: Mapping[int, int]) -> None:
+        self._directory = directory
+        self._free: dict[int, SimpleQueue[Buffer]] = {size_bytes: SimpleQueue() for size_bytes in num_buffers}
+        for size_bytes, number in num_buffers.items():
+            for _ in range(number):
+                self._free[size_bytes].put(np.empty(size_bytes, np.uint8))
         self.files: list[OutputFile] = []
         self._failure: BaseException | None = None
         self._stopped = False
@@ -68,8 +71,15 @@ class BlockQueue:
             name = f"store-{work.__name__.strip('_')}"
             thread = Thread(target=self._serve, args=(len(self._threads), work), name=name, daemon=True)
             self._threads.append(thread)
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException as error:
+            self._inboxes[0].put(None)
+            self._join()
+            if isinstance(error, RuntimeError):  # the system's limit on threads
+                raise OSError(errno.EAGAIN, f"no thread could be started to write with ({error})") from error
+            raise
         return self
 
     def __exit__(
@@ -86,19 +96,22 @@ class BlockQueue:
         if error is None:
             self._raise_failure()
 
-    def open(self, path: Path) -> OutputFile:
-        """A new file to put blocks to."""
-        file = OutputFile(path)
+    def open(self, name: str) -> OutputFile:
+        """A new file to put blocks to; its path relative to the directory is `name`."""
+        file = OutputFile(self._directory, name)
         self.files.append(file)
         return file
 
-    def buffer(self) -> Buffer:
+    def buffer(self, size_bytes: int) -> Buffer:
         """A buffer to fill; waits until there is one.
+
+        Args:
+            size_bytes: One of the sizes that there are.
 
         Raises:
             OSError: The disk is full or not writable.
         """
-        buffer = self._free.get()
+        buffer = self._free[size_bytes].get()
         self._raise_failure()
         return buffer
 
@@ -125,7 +138,7 @@ class BlockQueue:
                     self._stopped = True
             # Buffers come back after the write, or who waits for one would wait for the disk's flush.
             if block is not None and work == self._write:
-                self._free.put(block.buffer)
+                self._free[len(block.buffer)].put(block.buffer)
             if step + 1 < len(self._inboxes):
                 self._inboxes[step + 1].put(block)
             if block is None:

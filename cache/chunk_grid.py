@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import CorruptFeatureError
-from cache.layout import ABSENT, CHECKSUM_BYTES
+from cache.layout import ABSENT, CHECKSUM_BYTES, object_path
 
 _DEFAULT_NAMES = {"name": "default", "configuration": {"separator": "/"}}
 _PLAIN_TYPES = ("float16", "float32", "float64", "int64", "bool")
@@ -52,7 +52,7 @@ class ChunkGrid:
         object_shape: Shape of what lies in one object: a shard, or a chunk where there are no shards.
         chunk_shape: Shape of what one checksum covers.
         has_default_names: Whether objects are named as Zarr v3 does by default.
-        has_checksums: Whether each chunk ends in a CRC32C.
+        has_checksums: Whether each chunk ends in a CRC32C, and so does each shard's index.
         has_index: Whether objects are shards of whole rows of one view that end in an index, (offset, length)
             of each chunk, with a CRC32C.
         is_plain: Whether chunks are plain rows in the order and bytes of this machine with a CRC32C each, so
@@ -115,7 +115,8 @@ class ChunkGrid:
                 object_shape=object_shape,
                 chunk_shape=chunk_shape,
                 has_default_names=has_default_names,
-                has_checksums=chunk_codecs[-1]["name"] == "crc32c",
+                has_checksums=_end_in_checksum(chunk_codecs)
+                and (not is_sharded or _end_in_checksum(sharding["index_codecs"])),
                 has_index=has_index,
                 is_plain=has_index
                 and data_type in _PLAIN_TYPES
@@ -179,8 +180,7 @@ class ChunkGrid:
 
     def object_path(self, view: int, shard: int) -> str:
         """Path, relative to the store, of one shard of one view of an array that is cut along rows alone."""
-        views = [str(view)] * self.row_axis
-        return "/".join([self.name, "c", *views, str(shard), *["0"] * len(self.row_shape)])
+        return object_path(self.name, self.row_axis, len(self.shape), view, shard)
 
     def objects(self, rows: slice, view: int | None = None) -> list[str]:
         """Paths, relative to the store, of all objects that hold a range of rows, of one view or of all."""
@@ -228,6 +228,10 @@ def is_absent(entry: NDArray[np.uint64]) -> bool:
 def checksum_at_end(data: NDArray[np.uint8]) -> int:
     """The CRC32C that is stored behind some bytes."""
     return int.from_bytes(data[-CHECKSUM_BYTES:].tobytes(), "little")
+
+
+def _end_in_checksum(codecs: list[Mapping[str, Any]]) -> bool:
+    return bool(codecs[-1]["name"] == "crc32c")
 
 
 def _are_plain(codecs: list[Mapping[str, Any]], item_bytes: int) -> bool:

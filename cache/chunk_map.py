@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +26,12 @@ from cache.chunk_grid import (
     read_index,
 )
 from cache.layout import CHECKSUM_BYTES
-from cache.location import ChangedObjectError, LocalFolder, Stamp, stamp_of
+from cache.location import MISSING, ChangedObjectError, LocalFolder, Stamp, stamp_of, unreadable
+
+# Python keeps a descriptor for each mapping, to be able to resize it, unless it is told not to.
+_MAPPED: dict[str, Any] = {"access": mmap.ACCESS_READ}
+if sys.version_info >= (3, 13):
+    _MAPPED["trackfd"] = False
 
 
 class _Shard(NamedTuple):
@@ -75,6 +81,7 @@ class ChunkMap:
         Raises:
             DamagedChunkError: A checksum does not fit.
             ChangedObjectError: A shard is gone, or was written again since the store was opened.
+            UnreadableObjectError: The system refuses it, for example for want of file descriptors.
         """
         grid, size = self._grid, self._chunk_rows
         if view is None and grid.row_axis:
@@ -135,8 +142,10 @@ class ChunkMap:
         """A file that was cut short would end the process, one that was written over give unchecked rows."""
         try:
             found = os.stat(self._files[view][shard])
-        except OSError as error:
+        except MISSING as error:
             raise ChangedObjectError(self._name, self._paths[view][shard]) from error
+        except OSError as error:
+            raise unreadable(self._name, self._paths[view][shard], error) from error
         if (found.st_size, found.st_dev, found.st_ino, found.st_mtime_ns) != self._facts[view][shard]:
             raise ChangedObjectError(self._name, self._paths[view][shard])
 
@@ -174,11 +183,13 @@ class ChunkMap:
                 if facts != self._facts[view][shard]:
                     raise ChangedObjectError(self._name, path)
                 is_empty = facts[0] == 0  # which cannot be mapped
-                mapped = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            data = np.frombuffer(mapped, np.uint8)
-            return _Shard(data, read_index(grid, path, rows, data[-grid.index_bytes :]))
-        except FileNotFoundError as error:
+                mapped = b"" if is_empty else mmap.mmap(file.fileno(), 0, **_MAPPED)
+        except MISSING as error:
             raise ChangedObjectError(self._name, path) from error
+        except OSError as error:
+            raise unreadable(self._name, path, error) from error
+        data = np.frombuffer(mapped, np.uint8)
+        return _Shard(data, read_index(grid, path, rows, data[-grid.index_bytes :]))
 
 
 def _facts(stamp: Stamp) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.canonical_json import Json, canonical_json
-from cache.errors import CacheError
+from cache.errors import CacheError, StoreFormatError
 from cache.layout import AUDIO_S, CLIP_FACTS, CLIP_ID, FACE_SHARE, MEDIA_SHA256, ROW_SIZE, clip_layouts
 from cache.parts import ClipKey
+
+
+def clip_provenance(text: str, where: str) -> tuple[ClipKey, Mapping[str, Json]]:
+    """Key and facts of a clip from its entry in the column ``clip_facts``.
+
+    Args:
+        text: The entry.
+        where: Whose it is, for messages.
+
+    Raises:
+        StoreFormatError: It is no provenance of a clip; the cause says why.
+    """
+    try:
+        document = json.loads(text)
+        key, facts = ClipKey(**document["key"]), document["facts"]
+        if not isinstance(facts, dict):
+            raise ValueError("facts are no mapping")
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreFormatError(
+            f"{where}: {CLIP_FACTS} does not say what it was made from ({error!r}); pack the store again"
+        ) from error
+    return key, facts
 
 
 class ClipTable:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
@@ -131,16 +130,12 @@ class ArrayLayout:
 
     def object_path(self, view: int, shard: int) -> str:
         """Path, relative to the store, of one shard of one view."""
-        leading = [str(view)] * self.row_axis
-        trailing = ["0"] * (len(self.shape) - self.row_axis - 1)
-        return "/".join([self.name, "c", *leading, str(shard), *trailing])
+        return object_path(self.name, self.row_axis, len(self.shape), view, shard)
 
-    def objects(self, rows: slice, shard_rows: int) -> list[str]:
-        """Paths, relative to the store, of the shards that hold a range of rows."""
-        if rows.stop <= rows.start:
-            return []
-        shards = range(rows.start // shard_rows, (rows.stop - 1) // shard_rows + 1)
-        return [self.object_path(view, shard) for view, shard in product(range(self.num_views), shards)]
+
+def object_path(array: str, row_axis: int, num_axes: int, view: int, shard: int) -> str:
+    """Path, relative to the store, of one shard of one view of an array that is cut along its rows alone."""
+    return "/".join([array, "c", *[str(view)] * row_axis, str(shard), *["0"] * (num_axes - row_axis - 1)])
 
 
 def stream_layout(stream: StreamSpec, num_frames: int) -> ArrayLayout:

@@ -14,7 +14,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 from cache.errors import CacheError
-from cache.location import ChangedObjectError
+from cache.location import ChangedObjectError, unreadable
 
 
 class ListedStore(WrapperStore[Store]):
@@ -40,8 +40,10 @@ class ListedStore(WrapperStore[Store]):
         """Bytes of an object, None for one that is not listed either."""
         try:
             value = await self._store.get(key, prototype, byte_range)
-        except CacheError:
+        except (CacheError, MemoryError):
             raise
+        except OSError as error:
+            raise unreadable(self._name, key, error) from error
         except Exception as error:
             # Not damage, and not to be reported as such: the disk or the network did not answer.
             reason = " ".join(str(error).split()) or type(error).__name__

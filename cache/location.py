@@ -6,6 +6,8 @@ how large they are, what tells one state of an object from the next, and their b
 
 from __future__ import annotations
 
+import copy
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cache.errors import IncompleteStoreError
+from cache.errors import CacheError, IncompleteStoreError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -24,6 +26,14 @@ RECORD_PATH = "completion/zarr.json"
 BLOCK_BYTES = 2**20
 
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+_REMEDIES = {
+    errno.EMFILE: "raise this process's limit of open files with 'ulimit -n'",
+    errno.ENFILE: "raise the system's limit of open files, or end what holds them",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.ENOMEM: "free memory, or raise the limits of what a process may map",
+}
 
 
 class Stamp(NamedTuple):
@@ -48,6 +58,32 @@ class ChangedObjectError(IncompleteStoreError):
     def __init__(self, name: str, path: str) -> None:
         super().__init__(f"{name}: object {path} is missing, or not the one that was there; open it again")
         self.path = path
+
+
+class UnreadableObjectError(CacheError):
+    """The system refuses an object; whether it is damaged is not known.
+
+    Attributes:
+        reason: What the system says, without name and remedy.
+    """
+
+    reason: str = ""
+
+
+def unreadable(name: str, path: str, error: OSError) -> UnreadableObjectError:
+    """What to raise where the system refuses an object.
+
+    Args:
+        name: The store, as messages call it.
+        path: The object, relative to the store.
+        error: What the system says.
+    """
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    remedy = _REMEDIES.get(error.errno or 0, "check the disk, or the mount, and try again")
+    # Not by an argument of its own: such an exception could not pass from one process to another.
+    raised = UnreadableObjectError(f"{name}: object {path} cannot be read: {reason}; {remedy}")
+    raised.reason = reason
+    return raised
 
 
 class Location(ABC):
@@ -133,6 +169,7 @@ class LocalFolder(Location):
 
     def __init__(self, path: Path | str) -> None:
         self._name = str(path)
+        self._inodes = True
         self._root = os.path.abspath(path)  # the process may change its directory while the store is open
 
     @property
@@ -145,6 +182,15 @@ class LocalFolder(Location):
         """The absolute directory."""
         return Path(self._root)
 
+    def with_inodes(self, inodes: bool) -> LocalFolder:
+        """The same directory, inodes being part of its stamps or not.
+
+        Some mounts of FUSE give a file another inode each time they look at it.
+        """
+        other = copy.copy(self)
+        other._inodes = inodes
+        return other
+
     def file(self, path: str) -> str:
         """The absolute path of an object."""
         return f"{self._root}/{path}"
@@ -152,7 +198,13 @@ class LocalFolder(Location):
     def stamps(self) -> dict[str, Stamp]:
         """State of every file, links followed."""
         found = {}
-        for directory, _, names in os.walk(self._root, followlinks=True):
+
+        def refused(error: OSError) -> None:
+            # A folder that cannot be listed is not an empty one.
+            if not isinstance(error, MISSING):
+                raise unreadable(self.name, os.path.relpath(error.filename, self._root), error) from error
+
+        for directory, _, names in os.walk(self._root, followlinks=True, onerror=refused):
             relative = os.path.relpath(directory, self._root)
             for name in names:
                 path = name if relative == os.curdir else f"{relative}/{name}"
@@ -164,9 +216,11 @@ class LocalFolder(Location):
     def stamp(self, path: str) -> Stamp | None:
         """State of one file; None where it is missing."""
         try:
-            return stamp_of(os.stat(self.file(path)))
+            return stamp_of(os.stat(self.file(path)), inodes=self._inodes)
         except MISSING:
             return None
+        except OSError as error:
+            raise unreadable(self.name, path, error) from error
 
     def require(self, stamps: Mapping[str, Stamp], paths: Sequence[str]) -> None:
         """As `Location.require`."""
@@ -201,11 +255,12 @@ class LocalFolder(Location):
     @contextmanager
     def _opened(self, path: str) -> Iterator[Any]:
         try:
-            file = open(self.file(path), "rb")  # noqa: SIM115
+            with open(self.file(path), "rb") as file:
+                yield file
         except MISSING as error:
             raise FileNotFoundError(f"{self.name}: {path} is missing") from error
-        with file:
-            yield file
+        except OSError as error:
+            raise unreadable(self.name, path, error) from error
 
 
 def location_of(path: Path | str | Location, storage_options: Mapping[str, Any] | None = None) -> Location:
@@ -227,6 +282,7 @@ def location_of(path: Path | str | Location, storage_options: Mapping[str, Any] 
     return LocalFolder(text)
 
 
-def stamp_of(facts: os.stat_result) -> Stamp:
-    """The stamp of a local file."""
-    return Stamp(facts.st_size, (facts.st_dev, facts.st_ino, facts.st_mtime_ns))
+def stamp_of(facts: os.stat_result, *, inodes: bool = True) -> Stamp:
+    """The stamp of a local file, with its inode or without."""
+    inode = (facts.st_ino,) if inodes else ()
+    return Stamp(facts.st_size, (facts.st_dev, *inode, facts.st_mtime_ns))

@@ -6,21 +6,20 @@ this order would write, so that merging a store alone copies it, byte for byte.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from cache.canonical_json import Json, canonical_json
-from cache.errors import CacheError, StoreFormatError
+from cache.clip_table import clip_provenance
+from cache.errors import CacheError
 from cache.layout import CHUNK_ROWS, CLIP_FACTS, frame_layouts
 from cache.packed_store import PackedStore
-from cache.parts import ClipKey
 from cache.record import CompletionRecord
 from cache.store import FeatureStore
-from cache.store_writer import own_attributes, write_store
+from cache.store_writer import further_attributes, write_store
 
 
 class StoredClip:
@@ -29,30 +28,26 @@ class StoredClip:
     Args:
         store: The store.
         index: The clip's number in it.
+
+    Attributes:
         first_row: The clip's first row in the store's flat arrays.
 
     Raises:
         StoreFormatError: The store does not say what the clip was made from.
     """
 
-    def __init__(self, store: PackedStore, index: int, first_row: int) -> None:
+    def __init__(self, store: PackedStore, index: int) -> None:
         self._store = store
-        self._first_row = first_row
+        self.first_row = int(store.row_start[index])
         self.num_frames = int(store.row_size[index])
-        try:
-            provenance: dict[str, Any] = json.loads(str(store.column(CLIP_FACTS)[index]))
-            self.key = ClipKey(**provenance["key"])
-            self.facts: Mapping[str, Json] = provenance["facts"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreFormatError(
-                f"{store.name}: {CLIP_FACTS} of clip {store.clip_ids[index]!r} does not say what it was made "
-                f"from ({error!r}); pack the store again"
-            ) from error
+        self.key, self.facts = clip_provenance(
+            str(store.column(CLIP_FACTS)[index]), f"{store.name}: clip {store.clip_ids[index]!r}"
+        )
 
     def read_into(self, array: str, view: int, start: int, out: NDArray[Any]) -> None:
         """See `cache.row_source.RowSource.read_into`."""
         has_views = self._store.grids[array].row_axis == 1
-        self._store.read_into(out, array, self._first_row + start, view if has_views else None)
+        self._store.read_into(out, array, self.first_row + start, view if has_views else None)
 
     def close(self) -> None:
         """The store stays open."""
@@ -88,7 +83,7 @@ def merge_stores(
     FeatureStore(members)  # what can be opened as one can be merged, and nothing else
     chunk_rows, shard_rows = _chunking(members)
     return write_store(
-        _clips(members),
+        (clip for member in members for clip in stored_clips(member)),
         members[0].spec,
         destination,
         attributes=_shared_attributes(members),
@@ -98,23 +93,22 @@ def merge_stores(
     )
 
 
-def _clips(members: Sequence[PackedStore]) -> Iterator[StoredClip]:
-    for member in members:
-        first_row = 0
-        for index, num_rows in enumerate(member.row_size.tolist()):
-            yield StoredClip(member, index, first_row)
-            first_row += num_rows
+def stored_clips(store: PackedStore) -> Iterator[StoredClip]:
+    """The clips of a store, in its order.
+
+    Raises:
+        StoreFormatError: The store does not say what a clip was made from.
+    """
+    return (StoredClip(store, index) for index in range(store.num_clips))
 
 
 def _shared_attributes(members: Sequence[PackedStore]) -> dict[str, Json]:
     """Further attributes of the groups, as far as all stores agree."""
-    first, *others = (member.attributes for member in members)
-    own = own_attributes(members[0].spec)
+    first, *others = (further_attributes(member.attributes, member.spec) for member in members)
     return {
         name: value
         for name, value in first.items()
-        if name not in own
-        and all(name in other and canonical_json(other[name]) == canonical_json(value) for other in others)
+        if all(name in other and canonical_json(other[name]) == canonical_json(value) for other in others)
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cache.record import StoredObject
 
@@ -16,16 +16,22 @@ FLUSH_BYTES = 64 * 2**20
 class OutputFile:
     """A new file, which appears with its first block.
 
-    Hashing and writing may run in different threads; each sees the blocks in their order.
+    Hashing, writing and flushing may run in different threads; each sees the blocks in their order.
+
+    Args:
+        directory: Has to be there. Were it made again where another process removed it, what was written
+            before would be missing unnoticed.
+        name: Path of the file relative to it; folders between are made.
 
     Attributes:
-        path: Where it lies.
+        name: The same.
         size_bytes: Size of what was written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, directory: Path, name: str) -> None:
+        self.name = name
         self.size_bytes = 0
+        self._directory = directory
         self._digest = hashlib.sha256()
         self._descriptor = -1
         self._flushed_bytes = 0
@@ -43,14 +49,14 @@ class OutputFile:
         """Write a block.
 
         Raises:
-            OSError: The disk is full or not writable, or there is a file already.
+            OSError: The disk is full or not writable, the directory has gone, or there is a file already.
         """
         if self._descriptor < 0:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        self.size_bytes += len(block)
+            self._descriptor = self._create()
         while block:  # a disk that fills up first takes a part of the block
-            block = block[os.write(self._descriptor, block) :]
+            num_bytes = os.write(self._descriptor, block)
+            self.size_bytes += num_bytes  # not before: the thread that flushes goes by it
+            block = block[num_bytes:]
 
     def flush(self, *, last: bool) -> None:
         """Flush to the disk what was written since the last time, if that is worth it.
@@ -68,3 +74,11 @@ class OutputFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    def _create(self) -> int:
+        *folders, _ = PurePosixPath(self.name).parts
+        path = self._directory
+        for folder in folders:
+            path /= folder
+            path.mkdir(exist_ok=True)
+        return os.open(self._directory / self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

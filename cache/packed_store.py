@@ -41,6 +41,7 @@ class PackedStore:
         grids: How each array is cut, by name.
         clip_ids: Its C clips.
         row_size: ``(C,)`` int64, rows of each clip, read-only.
+        row_start: ``(C,)`` int64, first row of each clip, read-only.
     """
 
     def __init__(self, location: Location, identity: Stamp | None, *, memory_map: bool) -> None:
@@ -64,7 +65,7 @@ class PackedStore:
         layouts = (*frame_layouts(self.spec, self.num_frames), *clip_layouts(self.num_clips))
         self.grids = {layout.name: self._read_grid(layout, metadata) for layout in layouts}
         self._rows = {name: self._row_reader(grid) for name, grid in self.grids.items()}
-        self._row_stop: NDArray[np.int64] | None = None  # not before the clips are known
+        self.row_start: NDArray[np.int64] = np.zeros(0, np.int64)  # until the clips are known
         self.clip_ids = tuple(str(clip) for clip in self.column(CLIP_ID))
         self.row_size: NDArray[np.int64] = self.column(ROW_SIZE)
         if (
@@ -76,7 +77,8 @@ class PackedStore:
             raise StoreFormatError(
                 f"{self.name}: its clips, its spec and its completion record contradict each other"
             )
-        self._row_stop = np.cumsum(self.row_size)
+        self.row_start = np.cumsum(self.row_size) - self.row_size
+        self.row_start.flags.writeable = False
 
     @classmethod
     def open(
@@ -93,7 +95,8 @@ class PackedStore:
         Args:
             path: A path, or a URL that fsspec knows.
             storage_options: For fsspec's file system.
-            memory_map: Whether to map shards of a local store into memory; zarr reads them otherwise.
+            memory_map: Whether to map shards of a local store into memory; zarr reads them otherwise, and
+                files may then change their inodes.
 
         Raises:
             IncompleteStoreError: Nothing lies there, or the record or an object is missing.
@@ -102,10 +105,12 @@ class PackedStore:
             CacheError: The place cannot be reached.
         """
         location = location_of(path, storage_options)
+        if isinstance(location, LocalFolder):
+            # A mapped file has to keep its inode; where files are not to be trusted so far, their bytes are
+            # compared with a checksum each time.
+            location = location.with_inodes(memory_map)
         while True:
-            if location.local is not None:
-                heal(location.local)
-            before = location.identity()
+            before = settled_identity(location)
             try:
                 store = cls(location, before, memory_map=memory_map)
             except CacheError:
@@ -268,8 +273,8 @@ class PackedStore:
             )
         if not grid.has_checksums:
             raise StoreFormatError(
-                f"{self.name}: array {layout.name} must end each chunk in a CRC32C, or damage would read as "
-                "numbers; pack the store again with 'tagf extract'"
+                f"{self.name}: array {layout.name} must end each chunk and each index in a CRC32C, or damage "
+                "would read as numbers; pack the store again with 'tagf extract'"
             )
         every = grid.objects(slice(0, grid.num_rows)) if grid.has_default_names else []
         unlisted = [path for path in every if path not in self.record.objects]
@@ -285,11 +290,11 @@ class PackedStore:
             self._explain_change(error)
         grid = self.grids[array]
         rows = slice(max(start, error.rows.start), min(stop, error.rows.stop))
-        if self._row_stop is not None and "frame" in grid.dimensions:
-            clip = int(np.searchsorted(self._row_stop, rows.start, side="right"))
+        concerned = ""
+        if len(self.row_start) and "frame" in grid.dimensions:
+            # Clips without rows start where the next one does: the last that starts there has the row.
+            clip = int(np.searchsorted(self.row_start, rows.start, side="right")) - 1
             concerned = f", first of clip {self.clip_ids[clip]!r}"
-        else:
-            concerned = ""
         place = "" if error.chunk is None else f"chunk {error.chunk} of "
         raise CorruptFeatureError(
             f"{self.name}: array {array} is damaged in {place}object {error.path} "
@@ -305,6 +310,31 @@ class PackedStore:
         raise IncompleteStoreError(
             f"{self.name}: object {error.path} was written again while the store was open; open it again"
         ) from error
+
+
+def settled_identity(location: Location) -> Stamp | None:
+    """Identity of a store, once a replacement that was killed midway is finished.
+
+    Args:
+        location: Where it lies.
+
+    Returns:
+        `Location.identity`; None where there is no finished store.
+
+    Raises:
+        IncompleteStoreError: There is something to finish, but the directory is not ours to write.
+        CacheError: The place cannot be reached.
+    """
+    identity = None
+    # Where it is missing, a packer may stand between its two renames: healing waits for it, if it began
+    # after the first look.
+    for _ in range(2):
+        if location.local is not None:
+            heal(location.local)
+        identity = location.identity()
+        if identity is not None or location.local is None:
+            break
+    return identity
 
 
 def _reopened(location: Location, digest: str, memory_map: bool) -> PackedStore:

@@ -30,6 +30,10 @@ from cache.part_writer import ARRAYS_MEMBER, FACTS_MEMBER, KEY_MEMBER, STREAM_PR
 if TYPE_CHECKING:
     from cache.parts import ClipKey
 
+# What damaged rows, and descriptions of them that make no sense, end in. Anything else is a mistake of this
+# program, and not to be called damage.
+_DAMAGED_ROWS = (ValueError, ArithmeticError, LookupError, OSError)
+
 # So much is read before its checksum is taken: it is still in the processor's cache then.
 _PIECE_BYTES = 256 * 2**10
 
@@ -54,7 +58,9 @@ class PartReader:
         self.key = key
         self._path = path
         self._arrays: dict[str, PartArray] = {}
-        with self._reading():
+        # A damaged list of members shows as any of a dozen errors (BadZipFile, EOFError, NotImplementedError
+        # for a flipped compression method, RuntimeError for a flipped encryption bit, ...).
+        with self._reading(Exception):
             self._file = path.open("rb")
             try:
                 with zipfile.ZipFile(self._file) as archive:
@@ -95,7 +101,7 @@ class PartReader:
         Raises:
             CorruptFeatureError: The file is damaged.
         """
-        with self._reading():
+        with self._reading(Exception):
             names = [
                 name.removeprefix(STREAM_PREFIX) for name in self._contents if name.startswith(STREAM_PREFIX)
             ]
@@ -158,7 +164,7 @@ class PartReader:
         """An array, looked at when it is first asked for."""
         found = self._arrays.get(name)
         if found is None:
-            with self._reading():
+            with self._reading(Exception):
                 member = name if name in FRAME_ARRAYS else STREAM_PREFIX + name
                 if member not in self._contents:
                     raise ValueError(f"it has no array {name}")
@@ -192,23 +198,22 @@ class PartReader:
             filled += count
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Whatever damage makes of a part becomes a CorruptFeatureError."""
+    def _reading(self, *damage: type[Exception]) -> Iterator[None]:
+        """What damage makes of a part becomes a CorruptFeatureError: these errors, or `_DAMAGED_ROWS`."""
         clip, path = self.key.clip_id, self._path
         try:
             yield
         except FileNotFoundError as error:
             raise UnknownClipError(f"clip {clip!r} has no part at {path}; extract it first") from error
-        # Damage shows as any of a dozen errors (BadZipFile, EOFError, NotImplementedError for a flipped
-        # compression method, RuntimeError for a flipped encryption bit, ...): all but those of the system
-        # itself.
+        except (CorruptFeatureError, MemoryError):
+            raise
         except Exception as error:
-            if isinstance(error, CorruptFeatureError):
+            if not isinstance(error, damage or _DAMAGED_ROWS):
                 raise
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # an impossible offset
                 raise
             raise CorruptFeatureError(
-                f"the part of clip {clip!r} at {path} is damaged ({error or type(error).__name__}); "
+                f"the part of clip {clip!r} at {path} is damaged ({str(error) or type(error).__name__}); "
                 "delete it and extract the clip again"
             ) from error
 

@@ -198,16 +198,6 @@ class PartStore:
         with self.open(key) as part:
             return part.facts
 
-    def num_frames(self, key: ClipKey) -> int:
-        """Number of rows of one part, without reading its streams.
-
-        Raises:
-            UnknownClipError: There is no such part.
-            CorruptFeatureError: The file is damaged, or holds another part.
-        """
-        with self.open(key) as part:
-            return len(part.read("time_s"))
-
     def discard(self, key: ClipKey) -> None:
         """Remove one part, if it is there."""
         self.path(key).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,6 @@ from cache.canonical_json import canonical_json
 from cache.errors import CorruptFeatureError, IncompleteStoreError, StoreFormatError
 from cache.layout import FORMAT_NAME, FORMAT_VERSION
 from cache.location import RECORD_PATH, Location, location_of
-
-__all__ = ["RECORD_PATH", "RESTORE_HINT", "CompletionRecord", "StoredObject"]
 
 RESTORE_HINT = "restore it with 'dvc checkout', or pack it again with 'dvc repro --force extract'"
 
@@ -144,52 +142,15 @@ class CompletionRecord:
                     f"{RESTORE_HINT}"
                 )
 
-    def check_digests(
-        self,
-        where: Path | str | Location,
-        paths: Iterable[str] | None = None,
-        progress: Callable[[int], object] | None = None,
-    ) -> None:
-        """Compare the SHA-256 of objects with the record; reads every byte of them.
-
-        Args:
-            where: The store.
-            paths: Objects to look at; all by default.
-            progress: Called with the number of bytes of each object that was read.
-
-        Raises:
-            IncompleteStoreError: An object is missing.
-            CorruptFeatureError: An object has another size or other bytes.
-            CacheError: The store cannot be reached.
-        """
-        location = location_of(where)
-        paths = list(self.objects if paths is None else paths)
-        self.check_sizes(location, paths)
-        for path in paths:
-            digest = hashlib.sha256()
-            try:
-                for block in location.blocks(path):
-                    digest.update(block)
-            except FileNotFoundError as error:
-                raise IncompleteStoreError(
-                    f"{location.name}: object {path} is missing; {RESTORE_HINT}"
-                ) from error
-            self._compare(location, path, digest.hexdigest())
-            if progress is not None:
-                progress(self.objects[path].size_bytes)
-
     def check_content(self, where: Path | str | Location, path: str, content: bytes) -> None:
         """Compare the bytes of an object, read before, with its SHA-256.
 
         Raises:
             CorruptFeatureError: They are not what was written.
         """
-        self._compare(location_of(where), path, hashlib.sha256(content).hexdigest())
-
-    def _compare(self, location: Location, path: str, digest: str) -> None:
-        if digest != self.objects[path].sha256:
+        if hashlib.sha256(content).hexdigest() != self.objects[path].sha256:
             raise CorruptFeatureError(
-                f"{location.name}: object {path} is not what was written; {RESTORE_HINT}"
+                f"{location_of(where).name}: object {path} is not what was written; {RESTORE_HINT}"
             )
 
     def _content(self) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class RemoteFolder(Location):
         """Tell what is missing from what cannot be reached; each file system has errors of its own."""
         try:
             yield
-        except (GeneratorExit, CacheError):
+        except (GeneratorExit, CacheError, MemoryError):
             raise
         except MISSING as error:
             raise FileNotFoundError(f"{self.name}: {path or 'an object'} is missing") from error

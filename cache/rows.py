@@ -5,7 +5,6 @@ Shapes: N rows, D features of a stream, V views of the visual stream, C clips.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.canonical_json import Json
+from cache.clip_table import clip_provenance
 from cache.errors import StoreFormatError
 from cache.features import VISUAL_STREAM
 from cache.layout import AUDIO_S, CLIP_FACTS, FACE_SHARE, MEDIA_SHA256
@@ -190,15 +190,13 @@ class ClipRows:
     @property
     def key(self) -> ClipKey:
         """What the clip was extracted from."""
-        return ClipKey(**self._provenance["key"])
+        return self._provenance[0]
 
     @property
     def facts(self) -> Mapping[str, Json]:
         """Provenance: facts of the media, digest of the code, machine."""
-        facts: Mapping[str, Json] = self._provenance["facts"]
-        return facts
+        return self._provenance[1]
 
     @cached_property
-    def _provenance(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self._store.entry(self.clip_id, CLIP_FACTS))
-        return document
+    def _provenance(self) -> tuple[ClipKey, Mapping[str, Json]]:
+        return clip_provenance(self._store.entry(self.clip_id, CLIP_FACTS), f"clip {self.clip_id!r}")

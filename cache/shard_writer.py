@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -69,10 +68,11 @@ class ShardForm:
         """How many chunks go to the disk at once."""
         return max(1, min(_BLOCK_BYTES // self.stride, self.chunks_per_shard))
 
-    @property
+    @cached_property
     def buffer_bytes(self) -> int:
-        """What a buffer has to hold: a block, or an index."""
-        return max(self.chunks_per_block * self.stride, 16 * self.chunks_per_shard + CHECKSUM_BYTES)
+        """What a buffer has to hold: a block, or an index. One size for all narrow arrays, to share."""
+        index_bytes = 16 * self.chunks_per_shard + CHECKSUM_BYTES
+        return max(self.chunks_per_block * self.stride, index_bytes, _BLOCK_BYTES)
 
     def index(self, num_chunks: int) -> Buffer:
         """The index of a shard whose first `num_chunks` chunks are there."""
@@ -89,10 +89,10 @@ class ShardWriter:
     Args:
         queue: Where the bytes go.
         form: How a shard is made up.
-        path_of: Path of the shard of a number.
+        path_of: Path of the shard of a number, relative to the queue's directory.
     """
 
-    def __init__(self, queue: BlockQueue, form: ShardForm, path_of: Callable[[int], Path]) -> None:
+    def __init__(self, queue: BlockQueue, form: ShardForm, path_of: Callable[[int], str]) -> None:
         self._queue = queue
         self._form = form
         self._path_of = path_of
@@ -137,7 +137,7 @@ class ShardWriter:
     def _chunk(self) -> NDArray[Any]:
         """The chunk that is not yet full, in its buffer."""
         if self._buffer is None:
-            self._buffer = self._queue.buffer()
+            self._buffer = self._queue.buffer(self._form.buffer_bytes)
         form = self._form
         offset = self._num_rows // form.chunk_rows % form.chunks_per_block * form.stride
         return self._buffer[offset : offset + form.chunk_bytes].view(form.dtype).reshape(form.chunk_shape)
@@ -164,7 +164,7 @@ class ShardWriter:
         num_chunks = self._num_rows // form.chunk_rows
         self._put_block(num_chunks % form.chunks_per_block * form.stride)
         index = form.index(num_chunks)
-        self._buffer = self._queue.buffer()
+        self._buffer = self._queue.buffer(form.buffer_bytes)
         self._buffer[: len(index)] = index
         self._put_block(len(index), last=True)
         self._num_shards, self._file, self._num_rows = self._num_shards + 1, None, 0

@@ -22,6 +22,8 @@ from cache.features import FRAME_ARRAYS, VISUAL_STREAM
 SettingValue = str | int | float | bool
 
 FINGERPRINT_LENGTH = 16
+#: What the names of settings begin with that say how the features of another toolkit were read.
+IMPORTED_PREFIX = "imported."
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # A stream's name becomes the name of an array in the store's group: it must be none of the other arrays, no
 # dimension (readers take an array named like a dimension for its coordinate) and not the completion record.

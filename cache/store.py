@@ -22,7 +22,7 @@ from cache.location import Location
 from cache.packed_store import PackedStore
 from cache.row_runs import RowRun, load_arrays
 from cache.rows import ClipRows, LoadedFeatures
-from cache.spec import FeatureSpec
+from cache.spec import IMPORTED_PREFIX, FeatureSpec
 
 StorePath = Path | str | Location
 
@@ -86,7 +86,9 @@ class FeatureStore:
                 as its items.
             storage_options: For fsspec's file system of every URL.
             memory_map: Whether to map shards of local stores into memory. zarr reads them otherwise, which
-                takes some fifty times longer: for file systems on which a mapping is not to be trusted.
+                takes some fifty times longer: for file systems on which a mapping is not to be trusted. Where
+                the disk fails below a mapping, or a file is cut short in the instant between the look at it
+                and the copy of its rows, the system ends the process (SIGBUS); no error can be raised.
 
         Raises:
             IncompleteStoreError: Nothing lies there, or the record or an object is missing.
@@ -302,8 +304,14 @@ class FeatureStore:
 def _check_one_spec(first: PackedStore, other: PackedStore) -> None:
     if other.fingerprint != first.fingerprint:
         differences = first.spec.differences(other.spec, here=f"in {first.name}", there=f"in {other.name}")
+        is_import = all(line.startswith(IMPORTED_PREFIX) for line in differences)
+        remedy = (
+            "import both again, read the same way, with one --origin"
+            if is_import
+            else "extract one of them again"
+        )
         raise StaleFeatureError(
             f"{first.name} was extracted with spec {first.fingerprint}, {other.name} with "
             f"{other.fingerprint}{''.join(f'; {line}' for line in differences)}; stores that are opened as "
-            "one, or merged, must have one spec: extract one of them again"
+            f"one, or merged, must have one spec: {remedy}"
         )

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.canonical_json import Json
+from cache.clip_table import clip_provenance
 from cache.layout import AUDIO_S, CLIP_FACTS, FACE_SHARE, FORMAT_VERSION
 from cache.packed_store import PackedStore
 from cache.spec import FeatureSpec
-from cache.store_writer import own_attributes
+from cache.store_writer import further_attributes
 
 _BLOCK_ROWS = 2**20
 _TIME = "time_s"
+_AUDIO_FOUND = "audio_found"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +42,7 @@ class StoreInfo:
         duration_s: Seconds that its clips last together.
         face_share: Share of the rows with a face; 0 where there are no rows.
         audio_s: Seconds with sound.
+        audio_share: Share of the rows with sound; 0 where there are no rows.
         frames_per_clip: Rows of the shortest clip, of the median, and of the longest.
         chunk_rows: Rows per chunk, array by array.
         shard_rows: Rows per shard, array by array.
@@ -59,6 +62,7 @@ class StoreInfo:
     duration_s: float
     face_share: float
     audio_s: float
+    audio_share: float
     frames_per_clip: tuple[int, int, int]
     chunk_rows: Mapping[str, int]
     shard_rows: Mapping[str, int]
@@ -82,6 +86,7 @@ class StoreInfo:
             "duration_s": self.duration_s,
             "face_share": self.face_share,
             "audio_s": self.audio_s,
+            "audio_share": self.audio_share,
             "frames_per_clip": {"shortest": shortest, "median": median, "longest": longest},
             "chunk_rows": dict(self.chunk_rows),
             "shard_rows": dict(self.shard_rows),
@@ -101,16 +106,18 @@ def store_info(store: Path | str, storage_options: Mapping[str, Any] | None = No
         CacheError: The store is missing, damaged or no feature store.
     """
     opened = PackedStore.open(store, storage_options)
-    own = own_attributes(opened.spec)
     sizes = sorted(opened.row_size.tolist()) or [0]
     faces = float(np.sum(opened.column(FACE_SHARE) * opened.row_size))
-    facts = [json.loads(text)["facts"] for text in opened.column(CLIP_FACTS)]
+    facts = [
+        clip_provenance(text, f"{opened.name}: clip {clip!r}")[1]
+        for clip, text in zip(opened.clip_ids, opened.column(CLIP_FACTS), strict=True)
+    ]
     return StoreInfo(
         store=opened.name,
         format_version=FORMAT_VERSION,
         digest=opened.digest,
         spec=opened.spec,
-        attributes={name: value for name, value in opened.attributes.items() if name not in own},
+        attributes=further_attributes(opened.attributes, opened.spec),
         num_clips=opened.num_clips,
         num_frames=opened.num_frames,
         num_objects=len(opened.record.objects),
@@ -118,6 +125,7 @@ def store_info(store: Path | str, storage_options: Mapping[str, Any] | None = No
         duration_s=_duration_s(opened),
         face_share=faces / opened.num_frames if opened.num_frames else 0.0,
         audio_s=math.fsum(opened.column(AUDIO_S).tolist()),
+        audio_share=_audio_share(opened),
         frames_per_clip=(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
         chunk_rows={name: grid.chunk_rows for name, grid in opened.grids.items()},
         shard_rows={name: grid.shard_rows for name, grid in opened.grids.items()},
@@ -134,16 +142,24 @@ def _counts(facts: Sequence[Mapping[str, Json]], name: str) -> dict[str, int]:
 
 def _duration_s(store: PackedStore) -> float:
     """Seconds that all clips last: each row until the next, the last row as long as the one before it."""
-    row_stop = np.cumsum(store.row_size)
-    row_start = row_stop - store.row_size
     lasting = store.row_size > 1
-    first, last = row_start[lasting], row_stop[lasting] - 1
+    first = store.row_start[lasting]
+    last = first + store.row_size[lasting] - 1
     times = _times_at(store, np.unique(np.concatenate((first, last - 1, last))))
     lengths = [
         times[stop] - times[start] + times[stop] - times[stop - 1]
         for start, stop in zip(first.tolist(), last.tolist(), strict=True)
     ]
     return math.fsum(lengths)
+
+
+def _audio_share(store: PackedStore) -> float:
+    """Share of the rows with sound."""
+    starts = range(0, store.num_frames, _BLOCK_ROWS)
+    blocks = (
+        store.read(_AUDIO_FOUND, slice(start, min(start + _BLOCK_ROWS, store.num_frames))) for start in starts
+    )
+    return sum(int(block.sum()) for block in blocks) / max(store.num_frames, 1)
 
 
 def _times_at(store: PackedStore, rows: NDArray[np.int64]) -> dict[int, float]:

@@ -12,8 +12,10 @@ How the new store takes the place of the previous one, and what happens when tha
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,23 @@ from numpy.typing import NDArray
 from cache.block_queue import BlockQueue
 from cache.canonical_json import Json, canonical_json
 from cache.clip_table import ClipTable
-from cache.errors import StaleFeatureError, StorageError, StoreFormatError
+from cache.destination import check_outside_stores
+from cache.errors import CacheError, StaleFeatureError, StorageError, StoreFormatError
 from cache.features import FRAME_ARRAYS, check_finite, check_rising
 from cache.file_digest import file_digest
 from cache.layout import CHUNK_ROWS, FORMAT_NAME, FORMAT_VERSION, ArrayLayout, frame_layouts
+from cache.location import RECORD_PATH
 from cache.metadata_writer import write_metadata
-from cache.record import RECORD_PATH, CompletionRecord, StoredObject
+from cache.record import CompletionRecord, StoredObject
 from cache.row_source import RowSource
 from cache.shard_writer import ShardForm, ShardWriter
 from cache.spec import FeatureSpec
 from cache.swap import replacement_of_store
 
-# Blocks that wait for the threads that hash and write them.
+# Blocks of one size that wait for the threads that hash and write them: so many, but of the blocks of wide
+# streams, which are one chunk however large that is, no more than take so much memory, and two in any case.
 _BLOCKS_IN_FLIGHT = 6
+_BYTES_IN_FLIGHT = 64 * 2**20
 
 
 def write_store(
@@ -68,7 +74,8 @@ def write_store(
         StaleFeatureError: A clip was extracted with another spec.
         CorruptFeatureError: What a clip comes from is damaged.
         StoreFormatError: A clip's times do not rise, or something else lies at `destination`.
-        StorageError: The disk is full or not writable; the previous store is as it was.
+        StorageError: The disk is full or not writable; the previous store is as it was, unless the message
+            says otherwise.
     """
     if chunk_rows < 1 or (shard_rows is not None and (shard_rows < 1 or shard_rows % chunk_rows)):
         raise ValueError(f"shard_rows must be a multiple of chunk_rows, got {shard_rows} and {chunk_rows}")
@@ -90,6 +97,7 @@ def write_store(
                 objects=dict(sorted(objects.items())),
             )
             record.write(directory)
+            _check_written(directory)
     except OSError as error:
         raise StorageError(
             f"cannot write the store {destination}: {error}; what lay there before is untouched, writing "
@@ -98,12 +106,24 @@ def write_store(
     return record
 
 
+def _check_written(directory: Path) -> None:
+    """Whether everything still lies there: nothing else is to take the place of a good store."""
+    try:
+        CompletionRecord.read(directory).check_sizes(directory)
+    except CacheError as error:
+        raise OSError(
+            "another process removed or changed what was written (where files cannot be locked, it may be "
+            "writing the same store: write it again, alone)"
+        ) from error
+
+
 def check_destination(destination: Path) -> None:
-    """Refuse to replace, and so to delete, what is no feature store.
+    """Refuse to replace, and so to delete, what is no feature store, and to write into one.
 
     Raises:
-        StoreFormatError: Something else lies there.
+        StoreFormatError: Something else lies there, or it is inside a store.
     """
+    check_outside_stores(destination)
     if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
         return
     for path in (destination / "zarr.json", destination / RECORD_PATH):
@@ -130,6 +150,12 @@ def own_attributes(spec: FeatureSpec) -> dict[str, Any]:
         "streams": [stream.name for stream in spec.streams],
         "feature_spec": json.loads(spec.to_json()),
     }
+
+
+def further_attributes(attributes: Mapping[str, Json], spec: FeatureSpec) -> dict[str, Json]:
+    """Those attributes of a store's group that not every store has."""
+    own = own_attributes(spec)
+    return {name: value for name, value in attributes.items() if name not in own}
 
 
 def _group_attributes(spec: FeatureSpec, further: Mapping[str, Json]) -> dict[str, Any]:
@@ -176,9 +202,7 @@ class _RowWriter:
         Returns:
             Every object that was written.
         """
-        num_series = sum(layout.num_views for layout in self._layouts)
-        buffer_bytes = max(form.buffer_bytes for form in self._forms.values())
-        with BlockQueue(num_series + _BLOCKS_IN_FLIGHT, buffer_bytes) as queue:
+        with BlockQueue(self._directory, self._num_buffers()) as queue:
             writers = {layout.name: self._writers(layout, queue) for layout in self._layouts}
             for source in _opened(sources):
                 with closing(source):
@@ -188,19 +212,24 @@ class _RowWriter:
             for array in writers.values():
                 for writer in array:
                     writer.finish()
-        return {file.path.relative_to(self._directory).as_posix(): file.stored for file in queue.files}
+        return {file.name: file.stored for file in queue.files}
+
+    def _num_buffers(self) -> dict[int, int]:
+        """Buffers by size: one for each series of rows, and those of the blocks in flight."""
+        num_series: Counter[int] = Counter()
+        for layout in self._layouts:
+            num_series[self._forms[layout.name].buffer_bytes] += layout.num_views
+        return {
+            size_bytes: number + max(2, min(_BLOCKS_IN_FLIGHT, _BYTES_IN_FLIGHT // size_bytes))
+            for size_bytes, number in num_series.items()
+        }
 
     def _writers(self, layout: ArrayLayout, queue: BlockQueue) -> list[ShardWriter]:
         """A writer for each view of an array."""
-
-        def writer(view: int) -> ShardWriter:
-            return ShardWriter(
-                queue,
-                self._forms[layout.name],
-                lambda shard: self._directory / layout.object_path(view, shard),
-            )
-
-        return [writer(view) for view in range(layout.num_views)]
+        form = self._forms[layout.name]
+        return [
+            ShardWriter(queue, form, partial(layout.object_path, view)) for view in range(layout.num_views)
+        ]
 
     def _write_clip(
         self, source: RowSource, writers: Mapping[str, list[ShardWriter]], table: ClipTable

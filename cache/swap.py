@@ -8,6 +8,9 @@ offer. So a store ``S`` is replaced in steps, under an exclusive lock on ``.S.lo
 3. ``.S.new-TOKEN`` is renamed to ``S``;
 4. the parent directory is flushed, ``.S.old-TOKEN`` removed.
 
+Where something else appears at ``S`` between steps 2 and 3, the previous store is kept as
+``S.previous-TOKEN``, which no program removes.
+
 Whatever kills the process, what it leaves says how far it came:
 
 ====================  =================  =================  ==================================================
@@ -29,17 +32,22 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from cache.atomic_file import make_directory, sync
-from cache.errors import CacheError, IncompleteStoreError
+from cache.errors import CorruptFeatureError, IncompleteStoreError, StorageError, StoreFormatError
+from cache.location import RECORD_PATH
 from cache.record import CompletionRecord
 
 _LOG = logging.getLogger(__name__)
+_TOKEN_BYTES = 8
+_TOKEN = rf"[0-9a-f]{{{2 * _TOKEN_BYTES}}}"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
@@ -47,11 +55,13 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSU
 def replacement_of_store(store: Path) -> Iterator[Path]:
     """A new, empty directory that takes the place of `store` when the block ends without an error.
 
-    Waits while another process replaces the same store. On any error the previous store stays, and the new
-    directory is removed.
+    Waits while another process replaces the same store. On any error in the block the previous store stays,
+    and the new directory is removed.
 
     Raises:
-        OSError: The disk is full or not writable.
+        OSError: The disk is full or not writable; the previous store stays.
+        StorageError: The new store is in its place, but that could not be flushed to the disk; or something
+            else was put there meanwhile, and the previous store is kept under another name.
     """
     store = _real(store)
     make_directory(store.parent)
@@ -59,7 +69,7 @@ def replacement_of_store(store: Path) -> Iterator[Path]:
         _settle(store)
         for leftover in [*_siblings(store, "new"), *_siblings(store, "old")]:
             shutil.rmtree(leftover, ignore_errors=True)
-        token = secrets.token_hex(8)
+        token = secrets.token_hex(_TOKEN_BYTES)
         new, old = _sibling(store, "new", token), _sibling(store, "old", token)
         try:
             new.mkdir()
@@ -70,8 +80,18 @@ def replacement_of_store(store: Path) -> Iterator[Path]:
             # An error or an interrupt between the renames: the previous store is put back first.
             if old.exists() and not store.exists():
                 os.rename(old, store)
+            elif old.exists() and new.exists():
+                _keep(store, new, old)
             shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            sync(store.parent)
+        except OSError as error:
+            raise StorageError(
+                f"the new store is at {store}, but {store.parent} could not be flushed to the disk "
+                f"({error.strerror or error}): a power failure may lose it; check the disk, write it again"
+            ) from error
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def heal(store: Path) -> None:
@@ -103,10 +123,13 @@ def _sibling(store: Path, kind: str, token: str) -> Path:
 
 
 def _siblings(store: Path, kind: str) -> list[Path]:
-    """Directories of one kind beside the store; names are compared as text, a store's name may hold ``*``."""
-    prefix = _sibling(store, kind, "").name
+    """Directories of one kind beside the store.
+
+    The whole name has to fit: ``.S.new-b.new-TOKEN`` belongs to a store named ``S.new-b``.
+    """
+    name = re.compile(re.escape(_sibling(store, kind, "").name) + _TOKEN)
     try:
-        return [path for path in store.parent.iterdir() if path.name.startswith(prefix)]
+        return [path for path in store.parent.iterdir() if name.fullmatch(path.name)]
     except FileNotFoundError:
         return []
 
@@ -141,8 +164,9 @@ def _lock(descriptor: int, store: Path) -> None:
             _LOG.warning("waiting for another process that is replacing %s", store)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
-        # Some network file systems have no locks. Two packers of one store at once would then remove each
-        # other's work; one of them fails with an error, and what is swapped in is whole in any case.
+        # Some network file systems have no locks. Of two packers of one store at once, the second then
+        # removes what the first has written. The first fails: its directory is not made again, and what was
+        # written is compared with the completion record before it is swapped in.
         if error.errno not in _NO_LOCKS:
             raise
 
@@ -162,13 +186,23 @@ def _settle(store: Path) -> None:
         new = _sibling(store, "new", old.name.rpartition("-")[2])
         if not new.exists():
             continue
-        try:
-            CompletionRecord.read(new).check_sizes(new)
-        except CacheError:
-            new = old  # damaged since: the previous store is what is left
+        if _is_damaged(new):
+            new = old  # the previous store is what is left
         new.rename(store)
         sync(store.parent)
         return
+
+
+def _is_damaged(new: Path) -> bool:
+    """Whether a store that was finished is so no more."""
+    try:
+        CompletionRecord.read(new).check_sizes(new)
+    except StoreFormatError:
+        # A program of another version finished it, and knows what it holds. Without a record it is nothing.
+        return not (new / RECORD_PATH).is_file()
+    except (IncompleteStoreError, CorruptFeatureError):
+        return True  # but what cannot be read just now is not damaged
+    return False
 
 
 def _swap(store: Path, new: Path, old: Path) -> None:
@@ -176,11 +210,24 @@ def _swap(store: Path, new: Path, old: Path) -> None:
     with suppress(FileNotFoundError):
         os.rename(store, old)
     os.rename(new, store)
-    sync(store.parent)
+
+
+def _keep(store: Path, new: Path, old: Path) -> NoReturn:
+    """Something else lies at the store's place: keep the previous store where the next pack leaves it."""
+    kept = store.with_name(f"{store.name}.previous-{old.name.rpartition('-')[2]}")
+    os.rename(old, kept)
+    shutil.rmtree(new, ignore_errors=True)
+    raise StorageError(
+        f"{store}: something else was put there while the store was replaced; it stays, and the previous "
+        f"store is now {kept}; move the one that you want to {store}, or write the store again"
+    )
 
 
 def _sync_tree(directory: Path) -> None:
-    for path, _, names in os.walk(directory, topdown=False):
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    for path, _, names in os.walk(directory, topdown=False, onerror=fail):
         for name in names:
             sync(Path(path, name))
         sync(Path(path))

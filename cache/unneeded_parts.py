@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.canonical_json import Json, canonical_json
+from cache.clip_table import clip_provenance
 from cache.errors import (
     CacheError,
     CorruptFeatureError,
@@ -53,20 +53,20 @@ class PruneRules:
     """Which parts may go: those to which every rule that is given applies.
 
     Attributes:
-        unused_by: Stores; a part from which one of them was packed stays.
+        keep_used_by: Stores; a part from which one of them was packed stays, and others may go.
         packed_in: Stores; only parts whose rows one of them holds go, after a deep check of the store.
-        older_than_days: Only parts that were written so many days ago go.
+        older_than_days: Only parts that were written more than so many days ago go.
     """
 
-    unused_by: Sequence[Path | str] = ()
+    keep_used_by: Sequence[Path | str] = ()
     packed_in: Sequence[Path | str] = ()
     older_than_days: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.unused_by and not self.packed_in and self.older_than_days is None:
+        if not self.keep_used_by and not self.packed_in and self.older_than_days is None:
             raise SettingsError(
-                "no rule says which parts may go; give --unused-by STORE, --packed-in STORE or --older-than "
-                "DAYS"
+                "no rule says which parts may go; give --keep-used-by STORE, --packed-in STORE or "
+                "--older-than DAYS"
             )
         if self.older_than_days is not None and not 0 <= self.older_than_days < float("inf"):
             raise SettingsError(f"--older-than must be 0 days or more, got {self.older_than_days}")
@@ -110,8 +110,8 @@ def unneeded_parts(
         CacheError: A store cannot be read, or one of `PruneRules.packed_in` is not sound.
     """
     chosen = list_parts(parts)
-    if rules.unused_by:
-        used = {key.digest for store in rules.unused_by for key, _ in _provenance(PackedStore.open(store))}
+    if rules.keep_used_by:
+        used = {key.digest for store in rules.keep_used_by for key, _ in _provenance(PackedStore.open(store))}
         chosen = [part for part in chosen if part.key_digest not in used]
     if rules.older_than_days is not None:
         newest = time.time() - rules.older_than_days * _DAY_S
@@ -164,8 +164,10 @@ def remove_parts(chosen: Sequence[PartFile]) -> list[PartFile]:
 
 def _provenance(store: PackedStore) -> list[tuple[ClipKey, Mapping[str, Json]]]:
     """What each clip of a store was packed from."""
-    documents = [json.loads(text) for text in store.column(CLIP_FACTS)]
-    return [(ClipKey(**document["key"]), document["facts"]) for document in documents]
+    return [
+        clip_provenance(text, f"{store.name}: clip {clip!r}")
+        for clip, text in zip(store.clip_ids, store.column(CLIP_FACTS), strict=True)
+    ]
 
 
 def _verified(store: Path | str, progress: Callable[[int], object] | None) -> PackedStore:

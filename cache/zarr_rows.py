@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from itertools import product
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.chunk_grid import ChunkGrid, DamagedChunkError, is_absent, read_index
 from cache.errors import CacheError
-from cache.location import ChangedObjectError, Location, Stamp
+from cache.location import ChangedObjectError, Location, Stamp, unreadable
 from cache.record import CompletionRecord
 
 
@@ -53,21 +53,21 @@ class ZarrRows:
         Raises:
             DamagedChunkError: A checksum does not fit.
             ChangedObjectError: An object is gone, or was written again since the store was opened.
-            CacheError: The place cannot be reached.
+            CacheError: The place cannot be reached, or what failed once does not fail again.
         """
         rows = slice(start, stop)
         objects = self._objects(rows, view)
         try:
             self._check_indices(objects)
             block = self._decode(rows, view)
-        except ChangedObjectError:
+        except (ChangedObjectError, MemoryError):
             raise
         except CacheError:
             self._location.require(self._stamps, objects)
             raise
         except Exception as error:
             self._location.require(self._stamps, objects)
-            raise self._first_damaged(rows, view, error) from error
+            raise self._what_failed(rows, view, error) from error
         # Afterwards, since it might have happened meanwhile.
         self._location.require(self._stamps, objects)
         return block
@@ -143,22 +143,37 @@ class ZarrRows:
                     raise DamagedChunkError(path, place, rows, "its index says that it was never written")
             self._whole.add(path)
 
-    def _first_damaged(self, rows: slice, view: int | None, cause: Exception) -> DamagedChunkError:
-        """The first chunk that cannot be read alone."""
+    def _what_failed(self, rows: slice, view: int | None, cause: Exception) -> CacheError:
+        """The first chunk that cannot be read alone, or something else than a chunk."""
         grid = self._grid
+        if _is_of_the_system(cause):
+            return self._refused(rows, view, cause)
         views = range(grid.num_views) if view is None else [view]
         size = grid.chunk_rows
         for each, chunk in product(views, range(rows.start // size, -(-rows.stop // size))):
             wanted = grid.rows_of_chunk(chunk)
             try:
                 self._decode(slice(max(wanted.start, rows.start), min(wanted.stop, rows.stop)), each)
-            except CacheError:
+            except (CacheError, MemoryError):
                 raise
             except Exception as error:
+                if _is_of_the_system(error):
+                    return self._refused(wanted, each, error)
                 shard, place = divmod(chunk, grid.chunks_per_shard)
                 return DamagedChunkError(grid.object_path(each, shard), place, wanted, _reason(error))
-        path = next(iter(self._objects(rows, view)), grid.name)
-        return DamagedChunkError(path, None, rows, _reason(cause))
+        return CacheError(
+            f"{self._location.name}: rows {rows.start} to {rows.stop - 1} of array {grid.name} could not be "
+            f"read: {_reason(cause)}, though each of their chunks can; try again"
+        )
+
+    def _refused(self, rows: slice, view: int | None, error: OSError) -> CacheError:
+        path = next(iter(self._objects(rows, view)), self._grid.name)
+        return unreadable(self._location.name, path, error)
+
+
+def _is_of_the_system(error: Exception) -> TypeGuard[OSError]:
+    """Whether it is the system that refuses something, and not a codec that cannot make sense of bytes."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def _reason(error: Exception) -> str:

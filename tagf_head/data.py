@@ -23,7 +23,7 @@ from cache import FeatureStore
 from cache.features import VISUAL_STREAM
 from cache.rows import AUDIO_STREAM
 from tagf_head.annotations import Annotations, Split, align_labels, select_clips
-from tagf_head.errors import AnnotationError
+from tagf_head.errors import AnnotationError, HeadError
 from tagf_head.windows import WindowPlan
 
 #: Where features come from: an opened store, a path or URL, or several of these.
@@ -187,9 +187,17 @@ def open_features(features: Features) -> FeatureStore:
     """The store that lies at a path or a URL, or those at several as one.
 
     Raises:
+        HeadError: It lacks a stream that heads take.
         CacheError: A store cannot be used, or they do not belong together.
     """
-    return features if isinstance(features, FeatureStore) else FeatureStore.open(features)
+    store = features if isinstance(features, FeatureStore) else FeatureStore.open(features)
+    names = [stream.name for stream in store.spec.streams]
+    if not {VISUAL_STREAM, AUDIO_STREAM} <= {*names}:
+        raise HeadError(
+            f"{store.where} has the streams {', '.join(names)}; training needs {VISUAL_STREAM} and "
+            f"{AUDIO_STREAM}"
+        )
+    return store
 
 
 def load_split(

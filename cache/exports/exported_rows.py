@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cache.layout import ArrayLayout, frame_layouts
@@ -42,10 +41,9 @@ class ExportedRows:
     def __init__(self, store: PackedStore) -> None:
         self._store = store
         self.layouts = frame_layouts(store.spec, store.num_frames)
-        row_stop = np.cumsum(store.row_size)
         self._ranges = [
-            slice(int(stop) - int(size), int(stop))
-            for stop, size in zip(row_stop, store.row_size, strict=True)
+            slice(start, start + size)
+            for start, size in zip(store.row_start.tolist(), store.row_size.tolist(), strict=True)
         ]
 
     @property

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cache.clip_table import clip_provenance
+from cache.destination import check_outside_stores
 from cache.errors import CacheError, StorageError
 from cache.exports.clip_names import clip_names
 from cache.exports.export_index import ExportedClip, ExportIndex
 from cache.exports.exported_rows import ExportedRows
 from cache.layout import CLIP_FACTS, frame_layouts
 from cache.packed_store import PackedStore
-from cache.parts import ClipKey
-from cache.store_writer import own_attributes
+from cache.store_writer import further_attributes
 
 #: What `export_store` writes.
 EXPORT_FORMATS = ("hdf5", "npy", "parquet")
@@ -49,6 +49,7 @@ def export_store(
         raise CacheError(
             f"{destination}: expected nothing there, got something; remove it or choose another place"
         )
+    check_outside_stores(destination)
     opened = PackedStore.open(store, storage_options)
     rows, index = ExportedRows(opened), _index_of(opened)
     report = progress or (lambda num_clips: None)
@@ -75,27 +76,29 @@ def export_store(
 
 def _index_of(store: PackedStore) -> ExportIndex:
     """Everything of a store but its rows; the digests of the rows are not known yet."""
-    documents = [json.loads(text) for text in store.column(CLIP_FACTS)]
+    provenances = [
+        clip_provenance(text, f"{store.name}: clip {clip!r}")
+        for clip, text in zip(store.clip_ids, store.column(CLIP_FACTS), strict=True)
+    ]
     chunk_rows = store.grids["time_s"].chunk_rows
     layouts = frame_layouts(store.spec, store.num_frames)
     is_usual = all(store.grids[each.name].shard_rows == each.shard_rows(chunk_rows) for each in layouts)
-    own = own_attributes(store.spec)
     return ExportIndex(
         spec=store.spec,
-        attributes={name: value for name, value in store.attributes.items() if name not in own},
+        attributes=further_attributes(store.attributes, store.spec),
         chunk_rows=chunk_rows,
         shard_rows=None if is_usual else store.grids["time_s"].shard_rows,
         digest=store.digest,
         clips=tuple(
             ExportedClip(
                 name=name,
-                key=ClipKey(**document["key"]),
-                facts=document["facts"],
+                key=key,
+                facts=facts,
                 num_frames=int(num_frames),
                 sha256={},
             )
-            for name, document, num_frames in zip(
-                clip_names(store.clip_ids), documents, store.row_size, strict=True
+            for name, (key, facts), num_frames in zip(
+                clip_names(store.clip_ids), provenances, store.row_size, strict=True
             )
         ),
     )

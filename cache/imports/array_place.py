@@ -64,13 +64,17 @@ class ArrayPlace:
         with file:
             yield dataset_of(file, self)
 
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of an HDF5 dataset, and those of its group and its file that it does not have itself."""
+    def attribute_levels(self) -> list[dict[str, Any]]:
+        """Attributes of an HDF5 dataset, then those of each group that it lies in, the file's last."""
         if self.dataset is None:
-            return {}
+            return []
         with reading(self), h5py.File(self.file, "r") as file:
-            dataset = dataset_of(file, self)
-            return {**file.attrs, **dataset.parent.attrs, **dataset.attrs}
+            item = dataset_of(file, self)
+            levels = [dict(item.attrs)]
+            while item.name != "/":
+                item = item.parent
+                levels.append(dict(item.attrs))
+            return levels
 
 
 def dataset_of(file: Any, place: ArrayPlace) -> Any:

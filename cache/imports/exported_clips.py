@@ -13,30 +13,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.canonical_json import Json
-from cache.errors import CorruptFeatureError
+from cache.errors import CacheError, CorruptFeatureError
 from cache.exports.export_index import EXPORT_FORMAT, ExportedClip, ExportIndex
 from cache.exports.hdf5_file import CLIPS, INDEX
 from cache.exports.npy_folder import INDEX_FILE
 from cache.imports.array_place import ArrayPlace, RowArray, reading
+from cache.imports.foreign_files import HDF5_SUFFIXES
 from cache.layout import ArrayLayout, frame_layouts
+from cache.location import RECORD_PATH
 from cache.parts import ClipKey
 from cache.record import CompletionRecord
 from cache.store_writer import write_store
 
+_HDF5_BEGIN = b"\x89HDF\r\n\x1a\n"
+_PARQUET_BEGIN = b"PAR1"
 
-def is_export(source: Path) -> bool:
-    """Whether a file or folder is an export that `import_export` reads."""
+
+def export_format(source: Path) -> str | None:
+    """Of which format an export is, ``hdf5`` or ``npy``; None for the files of another toolkit.
+
+    Raises:
+        CacheError: Nothing is there, or what this program wrote otherwise.
+        CorruptFeatureError: An HDF5 file cannot be read.
+    """
     if source.is_dir():
-        return (source / INDEX_FILE).is_file()
-    try:
-        with h5py.File(source, "r") as file:
-            return bool(file.attrs.get("format") == EXPORT_FORMAT)
-    except (OSError, KeyError, RuntimeError):
-        return False
+        if (source / RECORD_PATH).is_file():
+            raise CacheError(
+                f"{source} is a feature store already, which needs no import; 'tagf cache merge' joins stores"
+            )
+        return "npy" if (source / INDEX_FILE).is_file() else None
+    with reading(source), source.open("rb") as raw:
+        begin = raw.read(len(_HDF5_BEGIN))
+    if begin.startswith(_PARQUET_BEGIN):
+        raise CacheError(
+            f"{source} is a Parquet file, which is not imported; export the store again as hdf5 or npy"
+        )
+    if begin != _HDF5_BEGIN and source.suffix.lower() not in HDF5_SUFFIXES:
+        return None
+    with reading(source), h5py.File(source, "r") as file:
+        return "hdf5" if file.attrs.get("format") == EXPORT_FORMAT else None
 
 
 def import_export(
-    source: Path, destination: Path, *, progress: Callable[[int], object] | None = None
+    source: Path,
+    destination: Path,
+    *,
+    progress: Callable[[int], object] | None = None,
+    total: Callable[[int], object] | None = None,
 ) -> tuple[CompletionRecord, str]:
     """Make the store again that an HDF5 or npy export was made from.
 
@@ -46,6 +69,7 @@ def import_export(
         source: The file, or the folder.
         destination: The store to write.
         progress: Called with 1 after each clip.
+        total: Called once, with the number of clips.
 
     Returns:
         The new store's record, and the digest of the store that was exported: the same, unless one of the two
@@ -57,6 +81,8 @@ def import_export(
         StorageError: The disk is full or not writable; what lay at `destination` is as it was.
     """
     index = _read_index(source)
+    if total is not None:
+        total(len(index.clips))
     record = write_store(
         _clips(source, index),
         index.spec,

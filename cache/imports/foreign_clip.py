@@ -57,7 +57,11 @@ class ForeignClip:
             self._rows = {name: self._opened(name, array) for name, array in arrays.items()}
             times = {
                 stream.name: stream_times(
-                    stream, layout.time_unit, arrays[stream.name], self._rows[stream.name].num_rows
+                    stream,
+                    stream.time_unit or layout.time_unit,
+                    arrays[stream.name],
+                    self._rows[stream.name].num_rows,
+                    is_first=stream is layout.streams[0],
                 )
                 for stream in layout.streams
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -12,7 +13,8 @@ from cache.imports.array_place import ArrayPlace, datasets_in, reading
 from cache.imports.foreign_layout import CLIP, ForeignLayout, ForeignStream
 
 _NPY_SUFFIXES = frozenset({".npy"})
-_HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".he5", ".csd"})
+#: What HDF5 files are called.
+HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".he5", ".csd"})
 _MAX_LISTED = 5
 
 
@@ -44,7 +46,7 @@ def find_clips(source: Path, layout: ForeignLayout) -> dict[str, dict[str, Forei
         CacheError: A folder or file is missing or empty, or a stream lacks clips that another has.
     """
     if not source.exists():
-        raise CacheError(f"{source}: expected the features to import, got nothing there")
+        raise CacheError(f"{source}: no such file or folder; name the features to import")
     found = {stream.name: _find(source, layout, stream) for stream in layout.streams}
     every = sorted(set().union(*found.values()))
     for name, arrays in found.items():
@@ -54,7 +56,8 @@ def find_clips(source: Path, layout: ForeignLayout) -> dict[str, dict[str, Forei
             listed = ", ".join(repr(clip) for clip in missing[:_MAX_LISTED])
             raise CacheError(
                 f"{source}: stream {name!r} lacks {len(missing)} of {len(every)} clips that another stream "
-                f"has ({listed}{more}); extract them, or remove their other files"
+                f"has ({listed}{more}); files of one clip must have one name in every "
+                "folder: rename them, extract what is missing, or remove their other files"
             )
     return {clip: {name: arrays[clip] for name, arrays in found.items()} for clip in every}
 
@@ -86,7 +89,7 @@ def _hdf5_files(
 ) -> dict[str, ForeignArray]:
     return {
         clip: _in_file(path, _dataset(path, stream), stream.times, clip)
-        for clip, path in _files(source, folder, layout, stream, _HDF5_SUFFIXES).items()
+        for clip, path in _files(source, folder, layout, stream, HDF5_SUFFIXES).items()
     }
 
 
@@ -114,12 +117,29 @@ def _hdf5_groups(path: Path, stream: ForeignStream) -> dict[str, ForeignArray]:
         group = file.get(above or "/")
         names = sorted(group) if isinstance(group, h5py.Group) else []
         clips = [name for name in names if f"{above}/{name}/{below}".strip("/") in file]
+        lacking = [name for name in names if name not in clips and _has_rows(group[name])]
     if not clips:
         raise CacheError(
             f"{path}: expected datasets {pattern!r}, one per clip, for stream {stream.name!r}, got none; say "
             f"--dataset {stream.name}=PATH, with {CLIP} for the clip's name"
         )
+    if lacking:
+        more = ", ..." if len(lacking) > _MAX_LISTED else ""
+        listed = ", ".join(repr(name) for name in lacking[:_MAX_LISTED])
+        raise CacheError(
+            f"{path}: {len(lacking)} of {len(clips) + len(lacking)} groups lack the dataset {pattern!r} of "
+            f"stream {stream.name!r} ({listed}{more}); extract it for them, or remove them from the file"
+        )
     return {clip: _in_file(path, pattern, times, clip) for clip in clips}
+
+
+def _has_rows(item: Any) -> bool:
+    """Whether a group may be a clip's: notes on a corpus have texts and numbers, and no rows."""
+
+    def is_rows(_: str, found: Any) -> bool | None:
+        return (isinstance(found, h5py.Dataset) and found.ndim == 2 and found.dtype.kind == "f") or None
+
+    return isinstance(item, h5py.Group) and item.visititems(is_rows) is not None
 
 
 def _pattern(dataset: str) -> str:

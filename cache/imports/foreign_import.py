@@ -19,7 +19,7 @@ from cache.imports.foreign_rows import check_shape
 from cache.parts import ClipKey
 from cache.record import CompletionRecord
 from cache.spec import FeatureSpec, SettingValue, StreamSpec
-from cache.store_writer import write_store
+from cache.store_writer import check_destination, write_store
 
 _SELECTION = "imported"
 _VIEW = "center"
@@ -31,6 +31,7 @@ def import_features(
     layout: ForeignLayout,
     *,
     progress: Callable[[int], object] | None = None,
+    total: Callable[[int], object] | None = None,
 ) -> CompletionRecord:
     """Write a store from folders of npy or HDF5 files, or from HDF5 files of many clips.
 
@@ -39,6 +40,7 @@ def import_features(
         destination: The store to write.
         layout: How the features lie.
         progress: Called with 1 after each clip.
+        total: Called once, with the number of clips.
 
     Returns:
         The new store's record.
@@ -47,9 +49,13 @@ def import_features(
         CacheError: Files, datasets or clips are missing, or rows are of a wrong shape.
         CorruptFeatureError: A file is damaged, or a value is not finite or too large for float16.
         SettingsError: Nothing says at which times the rows of a stream are.
+        StoreFormatError: Something else lies at `destination`.
         StorageError: The disk is full or not writable; what lay at `destination` is as it was.
     """
+    check_destination(destination)  # before hours of reading
     clips = find_clips(source, layout)
+    if total is not None:
+        total(len(clips))
     streams = tuple(_stream_spec(name, clips) for name in (stream.name for stream in layout.streams))
     files = _SourceFiles(source)
     facts = {clip: files.facts(arrays) for clip, arrays in clips.items()}
@@ -100,7 +106,9 @@ def _settings(layout: ForeignLayout, facts: Mapping[str, Mapping[str, Json]]) ->
         for name, value in told.items():
             if value is not None:
                 settings[f"imported.{stream.name}.{name}"] = value
-        if stream.times is not None:
+        if stream.times is not None and stream.time_unit is not None:
+            settings[f"imported.{stream.name}.time_unit"] = stream.time_unit
+        elif stream.times is not None:
             settings["imported.time_unit"] = layout.time_unit
     if layout.origin is not None:
         settings["imported.origin"] = layout.origin

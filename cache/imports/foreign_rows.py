@@ -47,7 +47,7 @@ class ForeignRows:
         return self._array.shape[0]
 
     def marks(self) -> NDArray[np.bool_]:
-        """Which rows are not all zero, ``(N,)``; looks at every value.
+        """Which rows are not all zero once they are float16, ``(N,)``; looks at every value.
 
         Raises:
             CorruptFeatureError: A value is not finite, or too large for float16; or the file is damaged.
@@ -56,7 +56,8 @@ class ForeignRows:
         for start in range(0, self.num_rows, self._block_rows):
             values = self._read(start, min(start + self._block_rows, self.num_rows))
             with np.errstate(over="ignore"):
-                finite = np.isfinite(values.astype(np.float16))
+                stored = values.astype(np.float16)
+            finite = np.isfinite(stored)
             if not finite.all():
                 row, feature = (int(number) for number in np.argwhere(~finite)[0])
                 value = float(values[row, feature])
@@ -66,7 +67,7 @@ class ForeignRows:
                     else "values must be finite; mark rows that could not be had by zeros"
                 )
                 raise CorruptFeatureError(f"{self._place}: got {value} at row {start + row}: {reason}")
-            marks[start : start + len(values)] = values.any(axis=1)
+            marks[start : start + len(values)] = stored.any(axis=1)
         return marks
 
     def take(self, rows: NDArray[np.int64], out: NDArray[np.float16]) -> None:

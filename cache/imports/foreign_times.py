@@ -15,8 +15,11 @@ from cache.imports.foreign_files import ForeignArray
 from cache.imports.foreign_layout import ForeignStream
 from cache.imports.row_times import period_of, regular_times_s
 
-# What HDF5 files call the rate of their rows.
+# What HDF5 files call the rate of their rows. Above a dataset, `rate` may be that of anything.
 _RATE_NAMES = ("fps", "frame_rate", "rate_hz", "rate")
+_RATE_NAMES_ABOVE = ("fps", "frame_rate", "rate_hz")
+# By so much the times of rows and a rate that is given for them may differ: 29.97 Hz is called 30.
+_RATE_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +37,9 @@ class StreamTimes:
     frame: NDArray[np.int64] | None
 
 
-def stream_times(stream: ForeignStream, unit: str, array: ForeignArray, num_rows: int) -> StreamTimes:
+def stream_times(
+    stream: ForeignStream, unit: str, array: ForeignArray, num_rows: int, *, is_first: bool
+) -> StreamTimes:
     """Times of a clip's rows.
 
     Args:
@@ -42,14 +47,16 @@ def stream_times(stream: ForeignStream, unit: str, array: ForeignArray, num_rows
         unit: What times are counted in, one of `cache.imports.foreign_layout.TIME_UNITS`.
         array: Where the rows and their times are.
         num_rows: Number of rows N.
+        is_first: Whether its rows are those of the store; what stands above the datasets of a file is said of
+            them alone.
 
     Raises:
-        SettingsError: The rate is needed and not known, or given otherwise than the file says.
+        SettingsError: The rate is needed and not known, or given otherwise than the file or the times say.
         CacheError: The times do not fit the rows, or do not rise.
         CorruptFeatureError: The file of the times is damaged.
     """
-    rate_hz = _rate_hz(stream, array.rows)
     if array.times is None:
+        rate_hz = _rate_hz(stream, array.rows, is_first)
         if rate_hz is None:
             raise SettingsError(
                 f"{array.rows}: nothing says at which times the rows of stream {stream.name!r} are; give "
@@ -58,7 +65,9 @@ def stream_times(stream: ForeignStream, unit: str, array: ForeignArray, num_rows
         return StreamTimes(time_s=regular_times_s(num_rows, rate_hz), period_s=1 / rate_hz, frame=None)
     counts = _counts(array.times, num_rows)
     frame = None
+    rate_hz = stream.rate_hz
     if unit == "frames":
+        rate_hz = _rate_hz(stream, array.rows, is_first)
         if rate_hz is None:
             raise SettingsError(
                 f"{array.times}: times in frames need the frames' rate; give --rate {stream.name}=HZ"
@@ -74,7 +83,12 @@ def stream_times(stream: ForeignStream, unit: str, array: ForeignArray, num_rows
             f"{array.times}: times must rise strictly, got {time_s[row]} s at row {row} and "
             f"{time_s[row + 1]} s after it"
         )
-    period_s = period_of(time_s) or (None if rate_hz is None else 1 / rate_hz)
+    if unit != "frames" and rate_hz is not None:
+        _check_rate(stream, rate_hz, time_s, array.times, unit)
+    period_s = period_of(time_s)
+    if period_s is None and num_rows:
+        rate_hz = rate_hz or _rate_hz(stream, array.rows, is_first)
+        period_s = None if rate_hz is None else 1 / rate_hz
     if period_s is None and num_rows:
         raise SettingsError(
             f"{array.times}: a single row does not tell the rate of stream {stream.name!r}; give --rate "
@@ -101,25 +115,49 @@ def _counts(place: ArrayPlace, num_rows: int) -> NDArray[np.float64]:
     return counts
 
 
-def _rate_hz(stream: ForeignStream, place: ArrayPlace) -> float | None:
-    """The rate that the user gave, or that the file tells; they must not contradict each other."""
-    told = place.attributes()
-    rates = {name: _number(told[name]) for name in _RATE_NAMES if name in told}
-    known = {name: rate for name, rate in rates.items() if rate is not None}
-    if stream.rate_hz is not None:
+def _check_rate(
+    stream: ForeignStream, rate_hz: float, time_s: NDArray[np.float64], place: ArrayPlace, unit: str
+) -> None:
+    """Times that do not go with the rate that the user gave are those of other rows, or in another unit."""
+    period_s = period_of(time_s)
+    if period_s is None:
+        return
+    # At a variable rate either of the two may be meant.
+    told_hz = (1 / period_s, (len(time_s) - 1) / float(time_s[-1] - time_s[0]))
+    if all(not math.isclose(told, rate_hz, rel_tol=_RATE_TOLERANCE) for told in told_hz):
+        raise SettingsError(
+            f"{place}: stream {stream.name!r} has the rate {rate_hz} Hz by the command "
+            f"line, {told_hz[0]:.6g} Hz by its times in {unit}; correct the rate or leave it out, or say "
+            "--time-unit"
+        )
+
+
+def _rate_hz(stream: ForeignStream, place: ArrayPlace, is_first: bool) -> float | None:
+    """The rate that the user gave, or that the file tells: the dataset, else what it lies in, from within.
+
+    Raises:
+        SettingsError: The dataset says otherwise than the user, or attributes of one level differ.
+    """
+    for level, attributes in enumerate(place.attribute_levels()):
+        if level and (stream.rate_hz is not None or not is_first):
+            break
+        names = _RATE_NAMES_ABOVE if level else _RATE_NAMES
+        rates = ((name, _number(attributes.get(name))) for name in names)
+        known = {name: rate for name, rate in rates if rate is not None}
         for name, rate in known.items():
-            if not math.isclose(rate, stream.rate_hz, rel_tol=1e-6):
+            if stream.rate_hz is not None and not math.isclose(rate, stream.rate_hz, rel_tol=1e-6):
                 raise SettingsError(
                     f"{place}: stream {stream.name!r} has the rate {stream.rate_hz} Hz by the command line, "
-                    f"{rate} Hz by the file's attribute {name!r}; correct one of them"
+                    f"{rate} Hz by the dataset's attribute {name!r}; correct one of them"
                 )
-        return stream.rate_hz
-    if len({*known.values()}) > 1:
-        raise SettingsError(
-            f"{place}: its attributes tell different rates ({known}); give --rate {stream.name}=HZ and "
-            "remove those that are wrong"
-        )
-    return next(iter(known.values()), None)
+        if len({*known.values()}) > 1 and stream.rate_hz is None:
+            raise SettingsError(
+                f"{place}: its attributes tell different rates ({known}); give --rate {stream.name}=HZ"
+                + ("" if level else " and remove those that are wrong")
+            )
+        if known and stream.rate_hz is None:
+            return next(iter(known.values()))
+    return stream.rate_hz
 
 
 def _number(value: Any) -> float | None:

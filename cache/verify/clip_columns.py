@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.clip_table import clip_provenance
+from cache.errors import StoreFormatError
 from cache.layout import AUDIO_S, CLIP_FACTS, CLIP_ID, FACE_SHARE, MEDIA_SHA256, ROW_SIZE
-from cache.parts import ClipKey
 from cache.record import CompletionRecord
 from cache.verify.report import Findings
 from cache.verify.row_summaries import RowSummaries
@@ -75,12 +75,9 @@ class ClipColumns:
 
     def _check_key(self, findings: Findings, index: int, text: str) -> None:
         try:
-            document = json.loads(text)
-            key = ClipKey(**document["key"])
-            if not isinstance(document["facts"], dict):
-                raise ValueError("facts are no mapping")
-        except (ValueError, KeyError, TypeError) as error:
-            _note(findings, CLIP_FACTS, index, f"is no provenance of a clip ({error})")
+            key, _ = clip_provenance(text, f"clip {index}")
+        except StoreFormatError as error:
+            _note(findings, CLIP_FACTS, index, f"is no provenance of a clip ({error.__cause__})")
             return
         wanted = {
             "clip_id": (key.clip_id, self._value(CLIP_ID, index)),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.location import Location
+from cache.location import Location, UnreadableObjectError
 
 
 class ObjectStream:
@@ -69,8 +69,8 @@ class ObjectStream:
         except FileNotFoundError:
             self.failure = "has gone while the store was checked"
             return False
-        except OSError as error:
-            self.failure = f"cannot be read: {error.strerror or error}"
+        except UnreadableObjectError as error:
+            self.failure = f"cannot be read: {error.reason}"
             return False
         self._block = memoryview(block)
         self._digest.update(block)

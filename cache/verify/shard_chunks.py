@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.chunk_grid import ChunkGrid, DamagedChunkError, checksum_at_end, read_index
-from cache.layout import CHECKSUM_BYTES
+from cache.layout import ABSENT, CHECKSUM_BYTES
 from cache.location import Location
 from cache.record import StoredObject
 from cache.verify.object_stream import ObjectStream
 from cache.verify.report import Findings
 
-_ABSENT = (2**64 - 1, 2**64 - 1)
+_ABSENT = (ABSENT, ABSENT)
 _OTHER_CHECKSUM = "its bytes do not fit their CRC32C checksum"
 _OTHER_BYTES = "is not what was written: its SHA-256 is another"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import CacheError, IncompleteStoreError
-from cache.location import RECORD_PATH, Location, location_of
+from cache.location import RECORD_PATH, Location, Stamp, location_of
+from cache.packed_store import settled_identity
 from cache.record import CompletionRecord
-from cache.swap import heal
 from cache.verify.byte_check import ByteCheck
 from cache.verify.metadata import read_metadata
 from cache.verify.report import Findings, StoreReport
@@ -48,17 +48,20 @@ def verify_store(
         CacheError: The place cannot be reached.
     """
     location = location_of(store, storage_options)
-    if location.local is not None:
-        heal(location.local)
-    identity = location.identity()
+    identity = settled_identity(location)
     findings = Findings()
     try:
         record = CompletionRecord.read(location)
     except CacheError as error:
+        _require_identity(location, identity)
         findings.add(_without(str(error), location.name), object=RECORD_PATH)
         return StoreReport(store=location.name, deep=deep, problems=findings.problems)
     whole = _check_listing(location, record, findings)
-    metadata = read_metadata(location, record, whole, findings)
+    try:
+        metadata = read_metadata(location, record, whole, findings)
+    except FileNotFoundError as error:
+        _require_identity(location, identity)
+        raise IncompleteStoreError(f"{error}, and was there a moment ago; check the store again") from error
     if deep:
         ByteCheck(
             location=location,
@@ -68,8 +71,7 @@ def verify_store(
             findings=findings,
             progress=progress or (lambda num_bytes: None),
         ).run()
-    if location.identity() != identity:
-        raise IncompleteStoreError(f"{location.name} was replaced while it was checked; check it again")
+    _require_identity(location, identity)
     return StoreReport(
         store=location.name,
         deep=deep,
@@ -82,6 +84,11 @@ def verify_store(
         problems=findings.problems,
         notes=tuple(findings.notes),
     )
+
+
+def _require_identity(location: Location, identity: Stamp | None) -> None:
+    if location.identity() != identity:
+        raise IncompleteStoreError(f"{location.name} was replaced while it was checked; check it again")
 
 
 def _check_listing(location: Location, record: CompletionRecord, findings: Findings) -> set[str]:

@@ -90,15 +90,23 @@ def main() -> None:
         )
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "tagf: interrupted; finished work is kept, run the same command again to continue", err=True
-        )
+        click.echo(f"tagf: interrupted{_what_is_kept(sys.argv[1:])}", err=True)
         sys.exit(130)
     except Exception as error:
         if debug:
             traceback.print_exc()
         click.echo(f"tagf: {_one_line(error)}", err=True)
         sys.exit(1)
+
+
+def _what_is_kept(words: list[str]) -> str:
+    """What an interrupted command left to go on from."""
+    names = tuple(word for word in words if not word.startswith("-"))[:2]
+    if names[:1] == ("extract",) or names in (("weights", "fetch"), ("cache", "restore-parts")):
+        return "; finished work is kept, run the same command again to continue"
+    if names[:1] == ("train",):
+        return "; finished epochs are kept, add --resume to continue"
+    return ""
 
 
 def _one_line(error: Exception) -> str:

@@ -13,6 +13,9 @@ from pipeline.cli.cache_exchange import export_command, import_command
 from pipeline.cli.cache_parts import prune_command, restore_command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cache.canonical_json import Json
     from cache.store_info import StoreInfo
     from cache.verify import StoreReport
 
@@ -33,28 +36,40 @@ def command() -> None:
     """
 
 
-@command.command("info")
+@command.command("info", short_help="Show what is in stores.")
 @stores_argument
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one object per store.")
 def info(stores: tuple[str, ...], as_json: bool) -> None:
     """Show what is in stores: spec, clips, rows, bytes, provenance. A STORE is a path or a URL (s3://...).
+
+    A store that cannot be read does not keep the others from being shown; the exit code is 1 then.
 
     \b
     Example:
         tagf cache info data/features.zarr
         tagf cache info s3://bucket/features.zarr --json
     """
+    from cache.errors import CacheError
     from cache.store_info import store_info
 
-    infos = [store_info(store) for store in stores]
+    plain: list[Json] = []
+    problems = []
+    for store in stores:
+        try:
+            found = store_info(store)
+        except CacheError as error:
+            problems.append(str(error))
+            plain.append({"store": store, "error": str(error)})
+            continue
+        plain.append(found.to_mapping())
+        if not as_json:
+            _print_info(found)
     if as_json:
-        click.echo(json.dumps([each.to_mapping() for each in infos], indent=1))
-        return
-    for each in infos:
-        _print_info(each)
+        click.echo(json.dumps(plain, indent=1))
+    _raise_first(problems)
 
 
-@command.command("verify")
+@command.command("verify", short_help="Check stores, quickly or byte by byte.")
 @stores_argument
 @click.option(
     "--deep", is_flag=True, help="Read every byte: digests, checksums, finite values, rising times."
@@ -69,31 +84,42 @@ def verify(stores: tuple[str, ...], deep: bool, as_json: bool) -> None:
     Example:
         tagf cache verify --deep data/features.zarr
     """
-    from tqdm import tqdm
-
     from cache.errors import CacheError
-    from cache.verify import verify_store
+    from cache.verify import Problem, StoreReport, verify_store
+    from pipeline.cli.store_bytes import checking_bar
 
     reports = []
-    with tqdm(desc="verify", unit="B", unit_scale=True, disable=None if deep else True) as bar:
-        for store in stores:
-            reports.append(verify_store(store, deep=deep, progress=bar.update))
+    problems = []
+    for store in stores:
+        try:
+            with checking_bar((store,), shown=deep) as bar:
+                report = verify_store(store, deep=deep, progress=bar.update)
+        except CacheError as error:  # it cannot be reached, or is being replaced
+            what = str(error).removeprefix(store).lstrip(": ")
+            report = StoreReport(store=store, deep=deep, problems=(Problem(what=what),))
+        reports.append(report)
+        problems += [f"{report.store}: {problem}" for problem in report.problems]
+        if not as_json:
+            _print_report(report)
     if as_json:
         click.echo(json.dumps([report.to_mapping() for report in reports], indent=1))
-    else:
-        for report in reports:
-            _print_report(report)
-    problems = [(report, problem) for report in reports for problem in report.problems]
+    _raise_first(problems)
+
+
+def _raise_first(problems: Sequence[str]) -> None:
+    """End with the first of several problems, and say how many there are."""
+    from cache.errors import CacheError
+
     if problems:
-        report, problem = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise CacheError(f"{report.store}: {problem}{more}")
+        raise CacheError(problems[0] + more)
 
 
-@command.command("merge")
+@command.command("merge", short_help="Join stores of one feature spec.")
 @stores_argument
-@click.option("--out", type=options.PATH, required=True, help="The store to write (a folder, *.zarr).")
-def merge(stores: tuple[str, ...], out: Path) -> None:
+@click.option("--out", type=options.OUT, required=True, help="The store to write (a folder, *.zarr).")
+@options.replace_option
+def merge(stores: tuple[str, ...], out: Path, replace: bool) -> None:
     """Write the clips of several stores of one feature spec, in this order, as one store.
 
     \b
@@ -105,6 +131,7 @@ def merge(stores: tuple[str, ...], out: Path) -> None:
     from cache.merge import merge_stores
     from cache.store import FeatureStore
 
+    options.check_out(out, replace=replace)
     opened = [FeatureStore.open(store) for store in stores]
     with tqdm(desc="merge", unit="clip", total=sum(len(store) for store in opened), disable=None) as bar:
         record = merge_stores(opened, out, progress=bar.update)
@@ -118,7 +145,7 @@ command.add_command(restore_command)
 
 
 def _print_info(info: StoreInfo) -> None:
-    from pipeline.cli.tables import duration_text, print_table, size_text
+    from pipeline.cli.tables import duration_text, print_facts, size_text
 
     shortest, median, longest = info.frames_per_clip
     streams = [
@@ -126,30 +153,37 @@ def _print_info(info: StoreInfo) -> None:
         + (f", views {', '.join(stream.views)}" if stream.views else "")
         for stream in info.spec.streams
     ]
-    chunk_rows = sorted({*info.chunk_rows.values()})
-    shards = [
-        f"{rows:,} ({', '.join(name for name in info.shard_rows if info.shard_rows[name] == rows)})"
-        for rows in sorted({*info.shard_rows.values()})
-    ]
-    rows = [
+    summary = [
         ("clips", f"{info.num_clips:,}"),
         ("rows", f"{info.num_frames:,} ({shortest:,} to {longest:,} per clip, median {median:,})"),
         ("duration", duration_text(info.duration_s)),
         ("with a face", f"{info.face_share:.1%} of the rows"),
-        ("with sound", duration_text(info.audio_s)),
+        ("with sound", f"{duration_text(info.audio_s)}, {info.audio_share:.1%} of the rows"),
         ("size", f"{size_text(info.num_bytes)} in {info.num_objects} objects"),
         *(("stream", text) for text in streams),
         ("format", f"version {info.format_version}"),
         ("fingerprint", info.spec.fingerprint),
         ("digest", info.digest),
+        *(("code", f"{name or 'unknown'} ({_clips(count)})") for name, count in info.code_digests.items()),
+        *(("machine", f"{name or 'unknown'} ({_clips(count)})") for name, count in info.machines.items()),
+        *(("attribute", f"{name}: {value}") for name, value in info.attributes.items()),
+    ]
+    print_facts(info.store, summary)
+    print_facts("  settings", [(name, str(value)) for name, value in sorted(info.spec.settings.items())])
+    chunk_rows = sorted({*info.chunk_rows.values()})
+    shards = [
+        f"{rows:,} ({', '.join(name for name in info.shard_rows if info.shard_rows[name] == rows)})"
+        for rows in sorted({*info.shard_rows.values()})
+    ]
+    chunks = [
         ("rows per chunk", ", ".join(f"{count:,}" for count in chunk_rows)),
         *(("rows per shard", text) for text in shards),
-        *(("code", f"{name or 'unknown'} ({count} clips)") for name, count in info.code_digests.items()),
-        *(("machine", f"{name or 'unknown'} ({count} clips)") for name, count in info.machines.items()),
-        *(("attribute", f"{name}: {value}") for name, value in info.attributes.items()),
-        *(("setting", f"{name}: {value}") for name, value in sorted(info.spec.settings.items())),
     ]
-    print_table(info.store, None, rows)
+    print_facts("  chunks", chunks)
+
+
+def _clips(count: int) -> str:
+    return f"{count:,} clip" if count == 1 else f"{count:,} clips"
 
 
 def _print_report(report: StoreReport) -> None:

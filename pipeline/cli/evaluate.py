@@ -20,9 +20,9 @@ Split = Literal["train", "validation", "test"]
 @click.option(
     "--split", type=click.Choice(get_args(Split)), help="By default the one in the settings, else test."
 )
-@click.option("--out", type=options.PATH, required=True, help="metrics.json to write.")
-@click.option("--predictions", type=options.PATH, help="Parquet file to write, one row per frame.")
-@click.option("--traces", type=options.PATH, help="CSV file to write for `dvc plots`: some clips over time.")
+@click.option("--out", type=options.OUT, required=True, help="metrics.json to write.")
+@click.option("--predictions", type=options.OUT, help="Parquet file to write, one row per frame.")
+@click.option("--traces", type=options.OUT, help="CSV file to write for `dvc plots`: some clips over time.")
 @options.params_option
 @options.device_option
 def command(
@@ -40,7 +40,7 @@ def command(
 
     \b
     Example:
-        tagf evaluate --features data/features.zarr --annotations data/corpus/annotations \
+        tagf evaluate --features data/features.zarr --annotations data/corpus/annotations \\
             --checkpoint runs/tagf/best.safetensors --split test --out runs/tagf/metrics.json
     """
     from cache.settings import load_section

@@ -27,9 +27,7 @@ from pipeline.config import ExtractConfig
     help="videos: every media file below the folder is a clip, named by its path. aff-wild2: the official "
     "folders. manifest: a table of clips.",
 )
-@click.option(
-    "--out", type=options.PATH, required=True, help="The feature store to write (a folder, *.zarr)."
-)
+@click.option("--out", type=options.OUT, required=True, help="The feature store to write (a folder, *.zarr).")
 @options.params_option
 @click.option(
     "--device",
@@ -51,9 +49,9 @@ from pipeline.config import ExtractConfig
 )
 @click.option("--scheduler", help="Address of the Dask cluster's scheduler, for --engine dask.")
 @click.option(
-    "--report", type=options.PATH, help="Where extraction_report.json goes; by default beside the store."
+    "--report", type=options.OUT, help="Where extraction_report.json goes; by default beside the store."
 )
-@click.option("--json-log", type=options.PATH, help="File to add events to, one JSON object per line.")
+@click.option("--json-log", type=options.OUT, help="File to add events to, one JSON object per line.")
 @click.option(
     "--max-failures", type=click.IntRange(min=0), default=0, show_default=True, help="Clips that may fail."
 )
@@ -108,26 +106,30 @@ def command(
         plan = plan_extraction(source, layout, config, is_kept=FinishedClips(config))
         click.echo(json.dumps(plan.to_mapping(), indent=1) if as_json else plan)
         return
+    from pipeline.run.engine import end_local_workers
     from pipeline.run.runner import RunOptions, extract_features
 
-    extract_features(
-        source,
-        layout,
-        out,
-        config,
-        RunOptions(
-            engine="dask" if engine == "dask" else "local",
-            scheduler=scheduler,
-            workers=workers,
-            device=device,
-            report=report,
-            json_log=json_log,
-            max_failures=max_failures,
-            retry_failed=retry_failed,
-            preview=out.parent / "previews" if preview else None,
-            progress=True,
-        ),
-    )
+    try:
+        extract_features(
+            source,
+            layout,
+            out,
+            config,
+            RunOptions(
+                engine="dask" if engine == "dask" else "local",
+                scheduler=scheduler,
+                workers=workers,
+                device=device,
+                report=report,
+                json_log=json_log,
+                max_failures=max_failures,
+                retry_failed=retry_failed,
+                preview=out.parent / "previews" if preview else None,
+                progress=True,
+            ),
+        )
+    finally:
+        end_local_workers()
 
 
 def _import_from_here() -> None:

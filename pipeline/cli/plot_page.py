@@ -34,7 +34,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76re
 
 
 @click.command("plot-page")
-@click.argument("out", type=options.PATH)
+@click.argument("out", type=options.OUT)
 def command(out: Path) -> None:
     """Write the HTML template OUT with the plot library inside, for DVC's plots.html_template.
 

@@ -17,7 +17,7 @@ Split = Literal["train", "validation", "test"]
 @options.annotations_option
 @click.option("--split", type=click.Choice(get_args(Split)), default="test", show_default=True)
 @click.option("--reference", help="Head to which the others are compared, pair by pair.")
-@click.option("--markdown", type=options.PATH, help="Markdown file to write the table to as well.")
+@click.option("--markdown", type=options.OUT, help="Markdown file to write the table to as well.")
 def command(
     runs: tuple[Path, ...], annotations: Path, split: Split, reference: str | None, markdown: Path | None
 ) -> None:

@@ -13,7 +13,7 @@ _DEFAULTS = CorpusConfig()
 
 
 @click.command("sample-corpus")
-@click.argument("out", type=options.PATH)
+@click.argument("out", type=options.OUT)
 @click.option(
     "--clips", default=_DEFAULTS.clips, show_default=True, help="Number of subjects, one clip each."
 )

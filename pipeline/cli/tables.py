@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -10,32 +11,44 @@ _WIDTH = 120
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
-def print_table(title: str, header: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on standard output; long texts go on in the next line, none is cut off.
 
     Args:
         title: Stands above it.
-        header: Names of the columns; None for none.
+        header: Names of the columns.
         rows: As many texts each.
     """
+    from io import StringIO
+
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows = list(rows)
-    width = None if sys.stdout.isatty() else _WIDTH
-    console = Console(file=sys.stdout, width=width, highlight=False)
-    table = Table(box=SIMPLE, show_header=header is not None)
-    for column in range(len(rows[0]) if rows else 0):
-        table.add_column(
-            Text(header[column]) if header else "", overflow="fold", no_wrap=column == 0 and not header
-        )
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
+    table = Table(box=SIMPLE)
+    for name in header:
+        table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*(Text(text) for text in row))
+    with console.capture() as capture:
+        console.print(table)
     # By itself: a table's own title is broken at the table's width.
-    console.print(Text(title, "bold"), soft_wrap=True)
-    console.print(table)
+    print(title)
+    for line in capture.get().splitlines():
+        print(line.rstrip())
+
+
+def print_facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and what they are; long texts run over, so that digests can be copied as a whole."""
+    width = max((len(name) for name, _ in rows), default=0)
+    print(title)
+    print()
+    for name, text in rows:
+        print(f"  {name.ljust(width)}  {text}".rstrip())
+    print()
 
 
 def size_text(num_bytes: int) -> str:

@@ -13,7 +13,7 @@ from pipeline.cli import options
 @click.command("train")
 @options.features_option
 @options.annotations_option
-@click.option("--out", type=options.PATH, required=True, help="Folder of the run.")
+@click.option("--out", type=options.OUT, required=True, help="Folder of the run.")
 @options.params_option
 @click.option("--head", help="Name of the head; by default the one in the settings.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed; by default the one in the settings.")
@@ -35,7 +35,7 @@ def command(
 
     \b
     Example:
-        tagf train --features data/features.zarr --annotations data/corpus/annotations \
+        tagf train --features data/features.zarr --annotations data/corpus/annotations \\
             --out runs/tagf --params params.yaml --head tagf
     """
     from cache.settings import load_section

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from cache.canonical_json import Json
 from pipeline.clip_source import ClipSource, Manifest, Split
@@ -27,6 +27,9 @@ _FAR_SHARE = 0.02
 _NUM_SHOWN_PROBLEMS = 20
 
 
+State: TypeAlias = Literal["kept", "pending", "unread"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClipForecast:
     """What is to be expected of one clip.
@@ -39,7 +42,8 @@ class ClipForecast:
         num_label_rows: Rows of the label file; None without one.
         num_faces: Images in its folder of faces; None where faces are looked for in the pictures.
         has_sound: Whether the header names an audio stream.
-        state: `kept` where a part is finished, `pending` where it is to be extracted; None if not asked for.
+        state: `kept` where a part is finished, `pending` where it is to be extracted, `unread` where the
+            media have to be read to tell; None if not asked for.
     """
 
     clip_id: str
@@ -49,7 +53,7 @@ class ClipForecast:
     num_label_rows: int | None
     num_faces: int | None
     has_sound: bool
-    state: Literal["kept", "pending"] | None
+    state: State | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,8 @@ class DryRun:
     def __str__(self) -> str:
         totals = [(name, _totals(clips)) for name, clips in self._groups()]
         columns = [column for column, value in totals[-1][1].items() if value is not None]
+        if not totals[-1][1]["num_unread"]:
+            columns = [column for column in columns if column != "num_unread"]
         rows = [["", *(_TITLES[column] for column in columns)]]
         rows += [[name, *(_shown(total[column]) for column in columns)] for name, total in totals]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -89,6 +95,10 @@ class DryRun:
             cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
         lines += ["", "Rows are what the headers claim; the run counts what it decodes."]
+        if num_unread := totals[-1][1]["num_unread"]:
+            lines.append(
+                f"{_shown(num_unread)} not read yet: finished clips among them are found when they are read."
+            )
         if not self.problems:
             return "\n".join([*lines, "No problems found."])
         lines.append("1 problem:" if len(self.problems) == 1 else f"{len(self.problems)} problems:")
@@ -107,6 +117,7 @@ class DryRun:
         yield "all", self.clips
 
 
+_STATES: dict[bool | None, State] = {True: "kept", False: "pending", None: "unread"}
 _TITLES = {
     "num_clips": "clips",
     "num_labelled": "with labels",
@@ -117,6 +128,7 @@ _TITLES = {
     "num_silent": "without sound",
     "num_kept": "kept",
     "num_pending": "to do",
+    "num_unread": "not read yet",
 }
 
 
@@ -125,7 +137,7 @@ def plan_extraction(
     layout: str,
     config: ExtractConfig,
     *,
-    is_kept: Callable[[ClipSource], bool] | None = None,
+    is_kept: Callable[[ClipSource], bool | None] | None = None,
 ) -> DryRun:
     """Look at a source as an extraction would, and extract nothing.
 
@@ -133,7 +145,8 @@ def plan_extraction(
         source: Folder or table of the media.
         layout: How it is laid out, one of `manifest.LAYOUTS`.
         config: The `extract` section.
-        is_kept: Whether a clip's part is finished; None if that is not to be told.
+        is_kept: Whether a clip's part is finished, None where its media have to be read to tell; None if that
+            is not to be told.
 
     Raises:
         ManifestError: The source does not say what to extract.
@@ -168,7 +181,7 @@ def _headers(manifest: Manifest, config: ExtractConfig) -> dict[Path, HeaderClai
 def _forecast(
     clip: ClipSource,
     claims: HeaderClaims | MediaError | None,
-    is_kept: Callable[[ClipSource], bool] | None,
+    is_kept: Callable[[ClipSource], bool | None] | None,
 ) -> tuple[ClipForecast, list[str]]:
     """The forecast of a clip, and its problems."""
     header = claims if isinstance(claims, HeaderClaims) else None
@@ -178,9 +191,9 @@ def _forecast(
     if num_labels is not None and num_frames is not None and _is_far(num_labels, num_frames):
         problems.append(f"{num_labels} label rows, but {num_frames} frames by the header")
     num_faces = _num_faces(clip.faces, num_frames, problems)
-    state: Literal["kept", "pending"] | None = None
+    state: State | None = None
     if is_kept is not None:
-        state = "kept" if is_kept(clip) else "pending"
+        state = _STATES[is_kept(clip)]
     forecast = ClipForecast(
         clip_id=clip.clip_id,
         split=clip.split,
@@ -245,6 +258,7 @@ def _without_labels(manifest: Manifest) -> Iterator[str]:
 
 def _totals(clips: Sequence[ClipForecast]) -> dict[str, int | None]:
     asked = any(clip.state is not None for clip in clips)
+    num_unread = _count(clip.state == "unread" for clip in clips)
     return {
         "num_clips": len(clips),
         "num_labelled": _count(clip.num_label_rows is not None for clip in clips),
@@ -255,6 +269,7 @@ def _totals(clips: Sequence[ClipForecast]) -> dict[str, int | None]:
         "num_silent": _count(clip.num_frames is not None and not clip.has_sound for clip in clips),
         "num_kept": _count(clip.state == "kept" for clip in clips) if asked else None,
         "num_pending": _count(clip.state == "pending" for clip in clips) if asked else None,
+        "num_unread": num_unread if asked else None,
     }
 
 

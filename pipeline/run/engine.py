@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.errors import EngineError
@@ -83,7 +84,19 @@ class LocalEngine:
         return result
 
     def close(self) -> None:
-        """As `Engine.close`; loky's workers end with this process, or when they have been idle for long."""
+        """As `Engine.close`; loky's workers stay for a next run, see `end_local_workers`."""
+
+
+def end_local_workers() -> None:
+    """Kill the idle workers of local engines, for a process that is about to end.
+
+    loky asks them to end, and they might not: one of several idle workers waits with the lock of loky's queue
+    in its hands. Where it was killed, the others wait for that lock, and this process for them, for minutes.
+    They have nothing to lose: parts are committed whole.
+    """
+    executor = reusable_executor._executor
+    if executor is not None:
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 class DaskEngine:

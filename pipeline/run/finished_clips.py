@@ -28,12 +28,16 @@ class FinishedClips:
         self._digests = self._work.media_digests()
         self._streams = clip_streams(config)
         self._fingerprint = feature_spec(config).fingerprint
+        folder = self._work.parts.directory / self._fingerprint
+        self._are_any = any(path.name != "spec.json" for path in folder.glob("*"))
 
-    def __call__(self, clip: ClipSource) -> bool:
-        """Whether it is; media that were not read before, or have changed, have no part."""
+    def __call__(self, clip: ClipSource) -> bool | None:
+        """Whether it is; None where its media have to be read to tell: they never were, or have changed."""
+        if not self._are_any:
+            return False
         digests = self._digests.remembered(clip)
         if digests is None:
-            return False
+            return None
         try:
             key = clip_key(clip, digests, self._config, self._streams, self._fingerprint)
         except OSError:

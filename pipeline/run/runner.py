@@ -20,6 +20,7 @@ from cache.errors import CorruptFeatureError
 from cache.pack import pack_store
 from cache.parts import ClipKey, PartStore
 from cache.spec import FeatureSpec
+from cache.store_writer import check_destination
 from pipeline.backbone_server.server_processes import start_servers
 from pipeline.config import ExtractConfig
 from pipeline.errors import EngineError, ExtractionError, ManifestError
@@ -98,6 +99,7 @@ def extract_features(
 
     Raises:
         ManifestError: The source does not say what to extract.
+        StoreFormatError: `out` is something else than a store, or inside one.
         WeightsError: Weights that are missing, damaged or of another architecture.
         EngineError: No such workers.
         ExtractionError: More clips failed than may. Finished clips are kept, no store is written, and the
@@ -107,6 +109,7 @@ def extract_features(
     options = options or RunOptions()
     started = time.monotonic()
     source, out = source.absolute(), out.absolute()  # workers may be elsewhere
+    check_destination(out)  # before hours of work
     report = out.parent / REPORT_NAME if options.report is None else options.report
     manifest = read_manifest(source, layout)
     clips = manifest.clips
@@ -119,6 +122,7 @@ def extract_features(
     with ExitStack() as stack:
         log = stack.enter_context(JsonLog(options.json_log))
         notes = _Notes(log, options.progress)
+        stack.enter_context(work.parts_in_use.by_run(f"tagf extract --out {out}"))
         engine = _engine(options)
         stack.callback(engine.close)
         log.run_started(

@@ -19,6 +19,7 @@ from cache.parts import ClipKey, PartStore
 from cache.user_folders import default_work_dir
 from pipeline.run.code_provenance import CodeEquivalences
 from pipeline.run.media_digests import MediaDigests
+from pipeline.run.parts_in_use import PartsInUse
 from pipeline.run.running_clips import RunningClips, remove_leftovers
 from pipeline.run.track_list import TrackList
 
@@ -34,6 +35,7 @@ class WorkDir:
         self.path = default_work_dir() if path is None else Path(path).absolute()
         self.parts = PartStore(self.path / "parts")
         self.tracks = TrackList(self.parts)
+        self.parts_in_use = PartsInUse(self.path / "locks")
         self.equivalences = CodeEquivalences(self.path / "code_equivalences.json")
 
     def media_digests(self) -> MediaDigests:

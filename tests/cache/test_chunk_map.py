@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from cache import CorruptFeatureError, IncompleteStoreError
 from cache.chunk_grid import ChunkGrid, DamagedChunkError
 from cache.chunk_map import ChunkMap
-from cache.location import ChangedObjectError, LocalFolder
+from cache.location import ChangedObjectError, LocalFolder, UnreadableObjectError
 
 ROWS, CHUNK, SHARD = 23, 2, 6
 
@@ -201,6 +203,29 @@ def test_a_shard_that_is_replaced_between_the_look_and_the_mapping(
     monkeypatch.setattr(ChunkMap, "_check_shard", lambda *_: another.replace(shard))
     with pytest.raises(ChangedObjectError, match="object a/c/0/0"):
         chunks.read(0, 1, None)
+
+
+@pytest.mark.parametrize("call", ["stat", "open", "mmap"])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ENOMEM])
+def test_what_the_system_refuses_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    values = numbers((ROWS, 3))
+    write(tmp_path, values)
+    chunks = mapped(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        if call == "open":
+            patch.setattr("cache.chunk_map.open", refuse, raising=False)
+        else:
+            patch.setattr(os if call == "stat" else mmap, call, refuse)
+        message = f"^{tmp_path}: object a/c/0/0 cannot be read: {os.strerror(code)}; "
+        with pytest.raises(UnreadableObjectError, match=message):
+            chunks.read(0, 1, None)
+    np.testing.assert_array_equal(chunks.read(0, ROWS, None), values)
 
 
 def test_a_chunk_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache import CacheError, ClipFeatures
-from cache.clip_table import ClipTable, audio_seconds, face_share
+from cache import CacheError, ClipFeatures, StoreFormatError
+from cache.clip_table import ClipTable, audio_seconds, clip_provenance, face_share
 from cache.layout import clip_layouts
 
 
@@ -79,6 +79,33 @@ def test_a_row_per_clip(make_key: Any, make_features: Any) -> None:
         "audio_s": "f",
         "clip_facts": "T",
     }
+
+
+def test_provenance_comes_back(make_key: Any, make_features: Any) -> None:
+    table, key = ClipTable(), make_key("ü")
+    table.add(key, {"codec": "x", "notes": [1, None]}, frame_arrays(make_features(3)))
+    (text,) = table.columns()["clip_facts"]
+    assert clip_provenance(text, "here") == (key, {"codec": "x", "notes": [1, None]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: "",
+        lambda document: "[1]",
+        lambda document: "3",
+        lambda document: json.dumps({"facts": {}}),
+        lambda document: json.dumps({"key": document["key"]}),
+        lambda document: json.dumps({**document, "facts": "x"}),
+        lambda document: json.dumps({**document, "key": {**document["key"], "more": 1}}),
+        lambda document: json.dumps({**document, "key": {**document["key"], "media_sha256": "x"}}),
+        lambda document: json.dumps({**document, "key": {**document["key"], "media_sha256": 3}}),
+    ],
+)
+def test_what_is_no_provenance(make_key: Any, change: Any) -> None:
+    document = {"key": make_key("a").as_dict(), "facts": {}}
+    with pytest.raises(StoreFormatError, match=r"^in s: clip_facts does not say what it was made from"):
+        clip_provenance(change(document), "in s")
 
 
 def test_a_clip_has_one_row(make_key: Any, make_features: Any) -> None:

@@ -58,7 +58,7 @@ def test_what_cannot_be_read_is_not_called_missing(store: ListedStore, tmp_path:
 
     store._store.get = refuse  # type: ignore[method-assign, assignment]
     with pytest.raises(
-        CacheError, match=r"object kept cannot be read: .*Permission denied; try again"
+        CacheError, match=r"object kept cannot be read: .*Permission denied; check its permissions"
     ) as caught:
         asyncio.run(store.get("kept", PROTOTYPE))
     assert not isinstance(caught.value, IncompleteStoreError)

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 
 from cache import CacheError, CompletionRecord, IncompleteStoreError
-from cache.location import ChangedObjectError, LocalFolder, Location, location_of
+from cache.location import ChangedObjectError, LocalFolder, Location, UnreadableObjectError, location_of
 from cache.record import StoredObject
 
 FILES = {"zarr.json": b"{}", "audio/c/0/0": bytes(range(200)), "completion/zarr.json": b"record"}
@@ -167,6 +167,51 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir("/")
     assert location.read("zarr.json") == b"{}"
     assert location.sizes() == {"zarr.json": 2}
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda location: location.read("a/b"),
+        lambda location: location.read_many(["a/b"]),
+        lambda location: location.tail("a/b", 4),
+        lambda location: list(location.blocks("a/b")),
+        lambda location: location.stamp("a/b"),
+        lambda location: location.stamps(),
+    ],
+)
+def test_what_the_system_refuses_is_not_missing(tmp_path: Path, look: Callable[[Location], object]) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b").symlink_to("b")  # itself
+    with pytest.raises(UnreadableObjectError, match="object a/b cannot be read: Too many levels") as caught:
+        look(location_of(tmp_path))
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.reason) == (str(caught.value), "Too many levels of symbolic links")
+
+
+def test_a_folder_that_cannot_be_listed_is_not_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b").write_bytes(b"")
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("/a"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UnreadableObjectError, match="object a cannot be read: Permission denied; check its"):
+        location_of(tmp_path).stamps()
+
+
+def test_want_of_memory_is_not_a_matter_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", refuse)
+    with pytest.raises(MemoryError):
+        location_of("memory://x").read("y")
 
 
 def test_what_cannot_be_reached_is_named() -> None:

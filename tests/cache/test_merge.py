@@ -101,9 +101,7 @@ def test_another_spec(tmp_path: Path, spec: FeatureSpec, sources: list[Any], com
     more, _ = commit_clips(tmp_path / "more", [3], spec=other)
     stores = [pack(sources, spec, tmp_path / "a"), pack(more, other, tmp_path / "b")]
     message = f"/a was extracted with spec {spec.fingerprint}, .*/b with {other.fingerprint}; audio.anchor: "
-    with pytest.raises(
-        StaleFeatureError, match=message + "'center' in .*/a, 'end' in .*/b; stores"
-    ):
+    with pytest.raises(StaleFeatureError, match=message + "'center' in .*/a, 'end' in .*/b; stores"):
         merge_stores(stores, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
@@ -146,5 +144,7 @@ def test_clips_that_do_not_say_what_they_were_made_from(
     parts.commit(make_key("a"), features, {})
     monkeypatch.setattr("cache.clip_table.canonical_json", lambda value: "{}")
     store = pack([(parts, make_key("a"))], spec, tmp_path / "a")
-    with pytest.raises(StoreFormatError, match="clip_facts of clip 'a' does not say what it was made from"):
+    with pytest.raises(StoreFormatError, match="/a: clip 'a': clip_facts does not say what it was made from"):
         merge_stores([store], tmp_path / "merged")
+    with pytest.raises(StoreFormatError, match="clip 'a': clip_facts does not say what it was made from"):
+        _ = store["a"].key

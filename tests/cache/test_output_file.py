@@ -15,7 +15,7 @@ BLOCKS = [bytes([index]) * (10 + index) for index in range(5)]
 
 
 def write(path: Path, blocks: list[bytes]) -> OutputFile:
-    file = OutputFile(path)
+    file = OutputFile(path.parent, path.name)
     for index, block in enumerate(blocks):
         file.hash(memoryview(block))
         file.write(memoryview(block))
@@ -25,7 +25,7 @@ def write(path: Path, blocks: list[bytes]) -> OutputFile:
 
 
 def test_size_and_digest_are_those_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "file"
+    path = tmp_path / "file"
     file = write(path, BLOCKS)
     data = b"".join(BLOCKS)
     assert path.read_bytes() == data
@@ -66,8 +66,36 @@ def test_large_files_are_flushed_as_they_grow(
 
 
 def test_closing_twice_and_a_file_without_a_block(tmp_path: Path) -> None:
-    file = OutputFile(tmp_path / "file")
+    file = OutputFile(tmp_path, "file")
     file.close()
     file.close()
     assert not (tmp_path / "file").exists()
     assert file.stored.size_bytes == 0
+
+
+def test_folders_are_made_below_a_directory_that_is_there(tmp_path: Path) -> None:
+    file = OutputFile(tmp_path, "a/b/file")
+    file.write(memoryview(b"1"))
+    file.close()
+    assert (tmp_path / "a" / "b" / "file").read_bytes() == b"1"
+    # One that was removed stays so: what was written there before is missing.
+    with pytest.raises(FileNotFoundError):
+        OutputFile(tmp_path / "gone", "a/b/file").write(memoryview(b"1"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+
+
+def test_what_is_not_yet_written_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread reads the size while a block is written, and flushes by it."""
+    real, sizes = os.write, []
+
+    def write_some(descriptor: int, data: memoryview) -> int:
+        sizes.append((file.size_bytes, os.fstat(descriptor).st_size))
+        return real(descriptor, data[:4])
+
+    file = OutputFile(tmp_path, "file")
+    monkeypatch.setattr(os, "write", write_some)
+    for block in BLOCKS:
+        file.write(memoryview(block))
+    file.close()
+    assert len(sizes) > len(BLOCKS)
+    assert all(told == there for told, there in sizes)

@@ -6,6 +6,8 @@ import hashlib
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from cache import (
     IncompleteStoreError,
     StoreFormatError,
     pack_store,
+    packed_store,
 )
 from cache.location import LocalFolder
 from cache.packed_store import PackedStore
@@ -108,7 +111,14 @@ def test_another_layout_is_read_by_zarr(packed: Packed, options: dict[str, Any])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compressors": None}, "array audio must end each chunk in a CRC32C"),
+        ({"compressors": None}, "array audio must end each chunk and each index in a CRC32C"),
+        (
+            {
+                "compressors": None,
+                "serializer": ShardingCodec(chunk_shape=(2, 3), codecs=PLAIN, index_codecs=PLAIN[:1]),
+            },
+            "array audio must end each chunk and each index in a CRC32C",
+        ),
         ({"dtype": "float32"}, "array audio must be float16 with shape .*, got float32"),
         ({"dimension_names": ("frame", "x")}, r"array audio must .* 'audio_feature'\), got .* 'x'\)"),
     ],
@@ -186,6 +196,8 @@ def test_columns_are_read_once_and_kept_from_harm(packed: Packed) -> None:
         sizes[0] = 1
     store.read("row_size", slice(0, 4))[0] = 1
     assert store.row_size[0] == 7
+    assert store.row_start.tolist() == [0, 7, 7, 19]
+    assert not store.row_start.flags.writeable
 
 
 def test_a_store_that_is_replaced_while_it_is_opened(
@@ -197,9 +209,10 @@ def test_a_store_that_is_replaced_while_it_is_opened(
     calls: list[int] = []
 
     def replaced(location: LocalFolder) -> dict[str, Any]:
-        calls.append(1)
-        if len(calls) == 1:  # after the record was read
-            pack_store(sources, spec, path, chunk_rows=2, shard_rows=6)
+        if location.local == path:  # and not what is packed
+            calls.append(1)
+            if len(calls) == 1:  # after the record was read
+                pack_store(sources, spec, path, chunk_rows=2, shard_rows=6)
         return stamps(location)
 
     monkeypatch.setattr(LocalFolder, "stamps", replaced)
@@ -230,6 +243,104 @@ def test_a_store_that_is_whole_again_but_another_after_opening(
     store = PackedStore.open(path)
     assert store.digest == CompletionRecord.read(path).digest
     assert calls == ["clip_id", "row_size"] * 2
+
+
+def test_a_reader_between_the_two_renames_of_a_replacement(
+    packed: Packed, tmp_path: Path, spec: FeatureSpec, commit_clips: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = packed
+    sources, _ = commit_clips(tmp_path / "other", [3, 5], seed=9)
+    new, old = path.with_name(f".{path.name}.new-{'a' * 16}"), path.with_name(f".{path.name}.old-{'a' * 16}")
+    pack_store(sources, spec, new, chunk_rows=2, shard_rows=6)
+    heal = packed_store.heal
+    looks: list[int] = []
+
+    def healed(store: Path) -> None:
+        heal(store)
+        looks.append(1)
+        if len(looks) == 1:  # the store was there, and then the first rename came
+            path.rename(old)
+
+    monkeypatch.setattr(packed_store, "heal", healed)
+    store = PackedStore.open(path)
+    assert (store.num_clips, len(looks), new.exists()) == (2, 2, False)
+
+
+def test_where_there_is_no_store_the_second_look_is_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    monkeypatch.setattr(packed_store, "heal", looks.append)
+    with pytest.raises(IncompleteStoreError, match="no feature store there"):
+        PackedStore.open(tmp_path / "nowhere")
+    assert looks == [tmp_path / "nowhere"] * 2
+
+
+def test_files_may_change_their_inodes_where_they_are_not_mapped(packed: Packed) -> None:
+    path, features = packed
+    mapped, plain = PackedStore.open(path), PackedStore.open(path, memory_map=False)
+    for file in [each for each in path.rglob("*") if each.is_file()]:
+        shutil.copy2(file, file.with_name("again"))  # with its times
+        file.with_name("again").replace(file)
+    wanted = np.concatenate([each.streams["audio"] for each in features.values()])
+    np.testing.assert_array_equal(plain.read("audio", slice(0, 23)), wanted)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(plain)).read("audio", slice(0, 23)), wanted)
+    with pytest.raises(IncompleteStoreError, match="was replaced or removed while it was open"):
+        mapped.read("audio", slice(0, 23))
+    (path / "audio/c/0/0").touch()
+    with pytest.raises(IncompleteStoreError, match="was written again"):
+        plain.read("audio", slice(0, 23))
+
+
+_FEW_DESCRIPTORS = """
+import os, resource, sys
+from cache import CacheError, CompletionRecord, CorruptFeatureError
+from cache.packed_store import PackedStore
+
+path, memory_map = sys.argv[1], sys.argv[2] == "mapped"
+store = PackedStore.open(path, memory_map=memory_map)
+store.read("text", slice(0, 1))  # loads what is loaded late
+free = os.open(path, os.O_RDONLY)
+os.close(free)
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+for left in (0, 1):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, limits[1]))
+    for read in (lambda: store.read("audio", slice(0, 23)), lambda: CompletionRecord.read(path)):
+        try:
+            read()
+        except CorruptFeatureError:
+            raise
+        except CacheError as error:
+            print(error)
+        else:
+            print("read")
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+print(len(store.read("audio", slice(0, 23))))
+"""
+
+
+@pytest.mark.parametrize("way", ["mapped", "zarr"])
+def test_too_few_file_descriptors_are_no_damage(packed: Packed, way: str) -> None:
+    path, _ = packed
+    said = subprocess.run(
+        [sys.executable, "-c", _FEW_DESCRIPTORS, str(path), way],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    lines = said.stdout.splitlines()
+    told = (
+        f"{path}: object {{}} cannot be read: Too many open files; raise this process's limit of open files"
+    )
+    assert lines[0].startswith(told.format("audio/c/0/0"))
+    assert lines[0].endswith("with 'ulimit -n'")
+    assert lines[1].startswith(told.format("completion/zarr.json"))
+    # A mapping takes a descriptor of its own before Python 3.13; zarr takes one after another.
+    one_is_enough = way == "zarr" or sys.version_info >= (3, 13)
+    assert lines[2] == "read" if one_is_enough else lines[2].startswith(told.format("audio/c/0/0"))
+    assert lines[3:] == ["read", "23"]
 
 
 def test_it_pickles_by_its_place_and_its_digest(packed: Packed, tmp_path: Path) -> None:

@@ -75,6 +75,41 @@ def test_pieces_are_what_numpy_reads(
             assert found.tobytes() == wanted.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("cause", "expected", "message"),
+    [
+        (MemoryError(), MemoryError, "^$"),
+        (TypeError("a mistake of the program"), TypeError, "^a mistake"),
+        (OSError(5, "Input/output error"), OSError, "Input/output"),
+        (ValueError(), CorruptFeatureError, r"is damaged \(ValueError\); delete it"),
+        (OverflowError("too large"), CorruptFeatureError, r"is damaged \(too large\); delete it"),
+    ],
+)
+def test_what_is_damage_and_what_is_not(
+    part: Any, monkeypatch: pytest.MonkeyPatch, cause: Exception, expected: type[Exception], message: str
+) -> None:
+    parts, key, _ = part
+
+    def refuse(*_: object) -> None:
+        raise cause
+
+    with parts.open(key) as reader:
+        monkeypatch.setattr(os, "preadv", refuse)
+        with pytest.raises(expected, match=message):
+            reader.read("time_s")
+
+
+def test_want_of_memory_while_a_part_is_opened(part: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, key, _ = part
+
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(json, "loads", refuse)
+    with pytest.raises(MemoryError):
+        parts.open(key)
+
+
 def test_rows_may_go_where_memory_is_not_aligned(part: Any) -> None:
     parts, key, features = part
     rows = np.empty(9 * 8 + 1, np.uint8)[1:].view(np.float64)

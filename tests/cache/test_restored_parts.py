@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cache import CorruptFeatureError, FeatureStore, PartStore, pack_store, restored_parts
+from cache import ClipKey, CorruptFeatureError, FeatureStore, PartStore, pack_store, restored_parts
+from cache.part_reader import PartReader
 from cache.restored_parts import restore_parts
 
 
@@ -33,7 +34,9 @@ def test_the_same_bytes(
     assert record.digest == FeatureStore.open(packed[0]).digest
 
 
-def test_what_is_there_stays_unless_it_is_damaged(packed: Any, tmp_path: Path, make_features: Any) -> None:
+def test_what_is_there_stays_unless_it_is_damaged(
+    packed: Any, tmp_path: Path, make_features: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = FeatureStore.open(packed[0])
     shutil.copytree(tmp_path / "parts", tmp_path / "other")
     parts = PartStore(tmp_path / "other")
@@ -41,7 +44,17 @@ def test_what_is_there_stays_unless_it_is_damaged(packed: Any, tmp_path: Path, m
     parts.commit(newer, make_features(5), {"code_digest": "newer"})
     parts.discard(gone)
     parts.path(damaged).write_bytes(parts.path(damaged).read_bytes()[:100])
-    done = restore_parts(store, parts)
+    opened: list[ClipKey] = []
+    real = PartStore.open
+
+    def open_part(self: PartStore, key: ClipKey) -> PartReader:
+        opened.append(key)
+        return real(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartStore, "open", open_part)
+        done = restore_parts(store, parts)
+    assert opened == [whole, newer, gone, damaged]
     assert [key for key, _ in done.restored] == [gone, damaged]
     assert [key for key, _ in done.kept] == [whole, newer]
     assert done.kept[1][1] == {"code_digest": "newer"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,9 @@ def write(
     form = ShardForm.of(layout, chunk_rows=chunk_rows, shard_rows=shard_rows)
     views = rows if layout.row_axis else rows[np.newaxis]
     edges = [0, *sorted(cuts), views.shape[1]]
-    with BlockQueue(len(views) + 1, form.buffer_bytes) as queue:
-        writers = [
-            ShardWriter(queue, form, lambda shard, view=view: directory / layout.object_path(view, shard))
-            for view in range(len(views))
-        ]
+    directory.mkdir(exist_ok=True)
+    with BlockQueue(directory, {form.buffer_bytes: len(views) + 1}) as queue:
+        writers = [ShardWriter(queue, form, partial(layout.object_path, view)) for view in range(len(views))]
         for first, last in itertools.pairwise(edges):
             for writer, view in zip(writers, views, strict=True):
 
@@ -56,7 +55,7 @@ def write(
                 writer.append(last - first, read)
         for writer in writers:
             writer.finish()
-    return {file.path.relative_to(directory).as_posix(): file.path.read_bytes() for file in queue.files}
+    return {file.name: (directory / file.name).read_bytes() for file in queue.files}
 
 
 def zarr_shards(directory: Path, rows: np.ndarray, chunk_rows: int, shard_rows: int) -> dict[str, bytes]:
@@ -137,8 +136,8 @@ def test_rows_are_read_straight_into_chunks(tmp_path: Path) -> None:
         assert not out.flags.owndata
         out[...] = 7
 
-    with BlockQueue(2, form.buffer_bytes) as queue:
-        writer = ShardWriter(queue, form, lambda shard: tmp_path / str(shard))
+    with BlockQueue(tmp_path, {form.buffer_bytes: 2}) as queue:
+        writer = ShardWriter(queue, form, str)
         writer.append(3, read)
         writer.append(0, read)
         writer.append(10, read)
@@ -156,6 +155,6 @@ def test_an_error_while_rows_are_read_comes_out(tmp_path: Path) -> None:
     def read(start: int, out: Any) -> None:
         raise EOFError(start)
 
-    with pytest.raises(EOFError), BlockQueue(2, form.buffer_bytes) as queue:
-        ShardWriter(queue, form, lambda shard: tmp_path / str(shard)).append(3, read)
+    with pytest.raises(EOFError), BlockQueue(tmp_path, {form.buffer_bytes: 2}) as queue:
+        ShardWriter(queue, form, str).append(3, read)
     assert list(tmp_path.iterdir()) == []

@@ -240,6 +240,34 @@ def test_errors_of_the_system_while_reading_are_not_blamed_on_the_destination(
     assert os.listdir(tmp_path) == []
 
 
+def test_blocks_of_wide_streams_are_few(tmp_path: Path) -> None:
+    """A chunk of 49 MiB: one that is filled and two on their way, and small buffers for all other arrays."""
+    spec = FeatureSpec(streams=(StreamSpec(name="wide", num_features=25_088),), settings={})
+    chunk_bytes = 1024 * 25_088 * 2
+    write_store([], spec, tmp_path / "s")  # imports zarr
+    tracemalloc.start()
+    write_store([], spec, tmp_path / "s")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 3 * chunk_bytes < peak < 3.2 * chunk_bytes
+
+
+def test_threads_that_cannot_be_started_are_an_error_of_the_system(
+    tmp_path: Path, spec: FeatureSpec, make_key: Any, objects_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_store([Clip(make_key("a"), 3)], spec, tmp_path / "s", **SMALL)
+    before = objects_of(tmp_path / "s")
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(StorageError, match=r"can't start new thread.* before is untouched"):
+            write_store([], spec, tmp_path / "s", **SMALL)
+    assert objects_of(tmp_path / "s") == before
+
+
 @pytest.mark.parametrize("lengths", [[60_000], [20] * 3000])
 def test_memory_holds_a_few_chunks(tmp_path: Path, make_key: Any, lengths: list[int]) -> None:
     """However long a clip is, and however many there are: of 64 MB in shards of 32 MB."""

@@ -26,8 +26,12 @@ from cache import (
     IncompleteStoreError,
     PartStore,
     StorageError,
+    StoreFormatError,
     pack_store,
+    swap,
 )
+from cache.file_digest import file_digest
+from cache.swap import replacement_of_store
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"chunk_rows": 2, "shard_rows": 4}
@@ -137,7 +141,7 @@ class Scene:
         """What a packer leaves that is killed between its two renames: the new store and the old one."""
         self.reset(with_previous=False)
         pack_store(self.sources, self.spec, self.path, **SMALL)
-        new, old = (self.path.with_name(f".{self.path.name}.{kind}-0123") for kind in ("new", "old"))
+        new, old = (self.path.with_name(f".{self.path.name}.{kind}-{16 * 'a'}") for kind in ("new", "old"))
         self.path.rename(new)
         shutil.copytree(self.previous, old)
         return new, old
@@ -179,7 +183,8 @@ def scene(
 
 def open_digest(path: Path) -> str:
     store = FeatureStore.open(path)
-    CompletionRecord.read(path).check_digests(path)
+    for name, facts in CompletionRecord.read(path).objects.items():
+        assert file_digest(path / name) == facts.sha256
     return store.digest
 
 
@@ -236,7 +241,7 @@ def test_a_store_that_the_user_removed_is_not_brought_back(scene: Scene) -> None
     shutil.rmtree(new)
     with pytest.raises(IncompleteStoreError, match="no feature store there"):
         FeatureStore.open(scene.path)
-    old.rename(scene.path.with_name(f".{scene.path.name}.new-4567"))
+    old.rename(scene.path.with_name(f".{scene.path.name}.new-{16 * 'b'}"))
     shutil.copytree(scene.previous, old)
     with pytest.raises(IncompleteStoreError, match="no feature store there"):
         FeatureStore.open(scene.path)  # the old one of one run, the new one of another
@@ -251,6 +256,25 @@ def test_between_the_renames_a_damaged_new_store_gives_way(scene: Scene) -> None
     new, _ = scene.leave_between_the_renames()
     (new / "audio/c/0/0").unlink()
     assert open_digest(scene.path) == scene.previous_digest
+
+
+def test_between_the_renames_a_new_store_without_a_record_gives_way(scene: Scene) -> None:
+    new, _ = scene.leave_between_the_renames()
+    shutil.rmtree(new / "completion")
+    (new / "zarr.json").unlink()
+    assert open_digest(scene.path) == scene.previous_digest
+
+
+def test_between_the_renames_a_new_store_of_another_version_is_not_taken_for_damaged(scene: Scene) -> None:
+    new, old = scene.leave_between_the_renames()
+    record = new / "completion" / "zarr.json"
+    document = json.loads(record.read_text())
+    document["attributes"]["format_version"] = 1
+    record.write_text(json.dumps(document))
+    with pytest.raises(StoreFormatError, match="version 1; pack it again"):
+        FeatureStore.open(scene.path)
+    assert json.loads((scene.path / "completion" / "zarr.json").read_text()) == document
+    assert old.exists()
 
 
 def test_between_the_renames_a_pack_that_fails_leaves_the_new_store(
@@ -305,14 +329,25 @@ def test_an_interrupt_at_a_rename_leaves_a_whole_store(
     assert len(scene.siblings()) == swapped  # the old store, for the next pack to remove
 
 
-@pytest.mark.parametrize("name", ["s*[1]?.zarr", "ünï store", "-s", "s.old-0123"])
+@pytest.mark.parametrize("name", ["s*[1]?.zarr", "ünï store", "-s", f"s.old-{16 * 'c'}"])
 def test_names_of_stores_are_text(tmp_path: Path, scene: Scene, objects_of: Any, name: str) -> None:
-    bystander = tmp_path / ".s.new-0123"
+    bystander = tmp_path / f".s.new-{16 * 'c'}"
     bystander.mkdir()
     for _ in range(2):
         pack_store(scene.sources, scene.spec, tmp_path / name, **SMALL)
     assert objects_of(tmp_path / name) == scene.next_objects
     assert set(os.listdir(tmp_path)) == {name, bystander.name}
+
+
+def test_a_store_whose_name_begins_as_a_leftover_does(tmp_path: Path, scene: Scene, objects_of: Any) -> None:
+    """`.s.new-b.new-TOKEN` is of the store `s.new-b`: packing `s` meanwhile leaves it alone."""
+
+    def pack_the_other(_: int) -> None:
+        pack_store(scene.sources, scene.spec, tmp_path / "s", **SMALL)
+
+    path = tmp_path / "s.new-b"
+    pack_store(scene.sources, scene.spec, path, progress=pack_the_other, **SMALL)
+    assert objects_of(path) == objects_of(tmp_path / "s") == scene.next_objects
 
 
 def test_a_relative_path(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,6 +395,101 @@ def test_file_systems_without_locks(scene: Scene, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fcntl, "flock", refuse)
     pack_store(scene.sources, scene.spec, scene.path, **SMALL)
     assert open_digest(scene.path) == scene.next_digest
+
+
+def test_without_locks_the_second_packer_wins_and_the_first_fails(
+    scene: Scene, objects_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.reset()
+    packed: list[int] = []
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def pack_once_more(_: int) -> None:
+        if not packed:
+            packed.append(1)
+            pack_store(scene.sources, scene.spec, scene.path, **SMALL)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match="cannot write the store"):
+        pack_store(scene.sources, scene.spec, scene.path, progress=pack_once_more, **SMALL)
+    assert objects_of(scene.path) == scene.next_objects
+    assert scene.siblings() == []
+
+
+@pytest.mark.parametrize("gone", ["audio/c/0/0", "completion/zarr.json", "visual", ""])
+def test_a_store_that_lost_something_replaces_no_good_one(
+    scene: Scene, objects_of: Any, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Whatever removes a part of the new store before its swap, the previous one stays."""
+    scene.reset()
+    before = objects_of(scene.path)
+    write = CompletionRecord.write
+
+    def write_and_lose(record: CompletionRecord, store: Path) -> None:
+        write(record, store)
+        (store / gone).unlink() if (store / gone).is_file() else shutil.rmtree(store / gone)
+
+    monkeypatch.setattr(CompletionRecord, "write", write_and_lose)
+    with pytest.raises(StorageError, match=r"another process removed .* before is untouched"):
+        pack_store(scene.sources, scene.spec, scene.path, **SMALL)
+    assert objects_of(scene.path) == before
+    assert scene.siblings() == []
+
+
+def test_a_folder_that_cannot_be_listed_is_not_swapped_in(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.reset()
+    renames: list[Any] = []
+    monkeypatch.setattr(os, "rename", lambda *names: renames.append(names))
+    with pytest.raises(FileNotFoundError), replacement_of_store(scene.path) as new:
+        new.rmdir()
+    assert renames == []
+
+
+def test_a_flush_that_fails_after_the_swap_is_told_as_such(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.reset()
+
+    def fail(path: Path) -> None:
+        if path == scene.path.parent:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(swap, "sync", fail)
+    with pytest.raises(StorageError, match=r"the new store is at .* not be flushed .*Input/output error"):
+        pack_store(scene.sources, scene.spec, scene.path, **SMALL)
+    assert open_digest(scene.path) == scene.next_digest
+    assert scene.siblings() == []
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_what_appears_between_the_renames_costs_no_store(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, interrupt: bool
+) -> None:
+    scene.reset()
+    rename = os.rename
+
+    def put_something_there(source: Path, target: Path) -> None:
+        if target == scene.path:
+            scene.path.mkdir()
+            (scene.path / "mine").touch()
+            if interrupt:
+                raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", put_something_there)
+        with pytest.raises(StorageError, match="something else was put there") as raised:
+            pack_store(scene.sources, scene.spec, scene.path, **SMALL)
+    assert os.listdir(scene.path) == ["mine"]
+    (kept,) = scene.siblings()
+    assert str(scene.path.with_name(kept)) in str(raised.value)
+    shutil.rmtree(scene.path)
+    pack_store(scene.sources, scene.spec, scene.path, **SMALL)
+    assert open_digest(scene.path.with_name(kept)) == scene.previous_digest
 
 
 def test_everything_is_on_the_disk_before_the_swap(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,13 +50,13 @@ def test_every_part_is_listed_and_nothing_else(work: Any) -> None:
 @pytest.mark.parametrize(
     ("rules", "chosen"),
     [
-        ({"unused_by": True}, "cd"),
+        ({"keep_used_by": True}, "cd"),
         ({"packed_in": True}, "ab"),
         ({"older_than_days": 0.5}, "bcd"),
         ({"older_than_days": 2.5}, "d"),
         ({"older_than_days": 0.5, "packed_in": True}, "b"),
-        ({"older_than_days": 2.5, "unused_by": True}, "d"),
-        ({"unused_by": True, "packed_in": True}, ""),
+        ({"older_than_days": 2.5, "keep_used_by": True}, "d"),
+        ({"keep_used_by": True, "packed_in": True}, ""),
     ],
 )
 def test_rules(work: Any, rules: dict[str, Any], chosen: str) -> None:
@@ -91,7 +91,7 @@ def test_a_damaged_store_vouches_for_nothing(work: Any) -> None:
         unneeded_parts(parts, PruneRules(packed_in=[store]), progress=read.append)
     assert sum(read) > len(data)
     with pytest.raises(CacheError, match="no feature store there"):
-        unneeded_parts(parts, PruneRules(unused_by=[store.parent / "nowhere"]))
+        unneeded_parts(parts, PruneRules(keep_used_by=[store.parent / "nowhere"]))
 
 
 def test_removal_spares_what_was_written_again(work: Any, make_features: Any) -> None:

@@ -19,7 +19,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
 from cache import CacheError, CompletionRecord, IncompleteStoreError
 from cache.chunk_grid import ChunkGrid, DamagedChunkError
-from cache.location import ChangedObjectError, location_of
+from cache.location import ChangedObjectError, UnreadableObjectError, location_of
 from cache.record import StoredObject
 from cache.zarr_rows import ZarrRows
 
@@ -175,6 +175,68 @@ def test_a_disk_that_does_not_answer_is_no_damage(tmp_path: Path, monkeypatch: p
     with pytest.raises(CacheError, match=r"object a/c/0/0/0 cannot be read: .*Input/output error") as caught:
         rows.read(0, 1, 0)
     assert not isinstance(caught.value, DamagedChunkError)
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["at once", "chunk by chunk"])
+@pytest.mark.parametrize(
+    ("cause", "expected", "message"),
+    [
+        (MemoryError(), MemoryError, "^$"),
+        (OSError(24, "Too many open files"), UnreadableObjectError, "a/c/1/0/0 cannot .* 'ulimit -n'"),
+    ],
+)
+def test_what_the_system_lacks_is_no_damage(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: Exception,
+    expected: type[Exception],
+    message: str,
+    alone: bool,
+) -> None:
+    write(tmp_path, "ours")
+    rows = opened(tmp_path / "s")
+    causes = iter([ValueError("a codec stumbled"), cause] if alone else [cause])
+
+    def refuse(*_: object) -> None:
+        raise next(causes)
+
+    monkeypatch.setattr(ZarrRows, "_decode", refuse)
+    with pytest.raises(expected, match=message):
+        rows.read(0, 6, 1)
+
+
+def test_what_failed_once_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "ours")
+    rows = opened(tmp_path / "s")
+    decode = ZarrRows._decode
+    calls: list[int] = []
+
+    def stumble(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("can't start new thread")
+        return decode(*arguments)
+
+    monkeypatch.setattr(ZarrRows, "_decode", stumble)
+    message = "rows 1 to 5 of array a could not be read: can't start new thread, though"
+    with pytest.raises(CacheError, match=f"^{tmp_path / 's'}: {message}") as caught:
+        rows.read(1, 6, None)
+    assert not isinstance(caught.value, DamagedChunkError)
+    assert len(calls) == 7  # three chunks of two views
+    np.testing.assert_array_equal(rows.read(1, 6, None), values()[:, 1:6])
+
+
+def test_want_of_memory_in_a_store_of_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "ours")
+    rows = opened(tmp_path / "s")
+    rows.read(0, 1, 0)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("zarr.storage.LocalStore.get", refuse)
+    with pytest.raises(MemoryError):
+        rows.read(0, 1, 0)
 
 
 def test_threads_share_it(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from pipeline.config import AudioConfig, ExtractConfig, FaceConfig, VisualConfig
 from pipeline.process_bond import end_with_parent
 from pipeline.run import clip_process, runner
 from pipeline.run.clip_supervisor import ClipProcess
+from pipeline.run.engine import end_local_workers
 from pipeline.run.runner import RunOptions, extract_features
 
 _SIZE_PX, _FACE_PX, _FPS = (96, 96), 72, 25
@@ -94,6 +95,7 @@ def _extract(
     runner.pack_store = partial(runner.pack_store, **SMALL)  # type: ignore[assignment]
     options = RunOptions(work_dir=place.work, workers=num_workers, device="cpu")
     extract_features(source, "manifest", place.store, config, options)
+    end_local_workers()  # as the command does
     process_executor._python_exit()  # as loky does when an interpreter ends, which a forked process skips
 
 

@@ -16,9 +16,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from cache import FeatureStore, PartStore, pack_store
+from cache import FeatureSpec, FeatureStore, PartStore, StreamSpec, pack_store
 from tagf_head.annotations import load_annotations
 from tagf_head.config import EvaluateConfig, TrainConfig
+from tagf_head.data import open_features
 from tagf_head.errors import AnnotationError, HeadError, TrainingError, UnknownHeadError
 from tagf_head.evaluate import evaluate_head
 from tagf_head.heads import HEADS
@@ -410,3 +411,19 @@ def test_several_stores_train_as_one(corpus, tmp_path: Path, training: TrainConf
     assert result.info.features_digest == FeatureStore.open(*paths).digest
     logs = [(tmp_path / run / "training_log.csv").read_bytes() for run in ("one", "two")]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("missing", ["visual", "audio"])
+def test_a_store_without_a_stream_that_heads_take(
+    corpus, training: TrainConfig, tmp_path: Path, missing: str
+) -> None:
+    streams = [StreamSpec(name="other", num_features=2)]
+    streams += [stream for stream in FeatureStore.open(corpus.store).spec.streams if stream.name != missing]
+    spec = FeatureSpec(streams=tuple(streams), settings={})
+    pack_store([], spec, tmp_path / "s.zarr")
+    names = ", ".join(stream.name for stream in spec.streams)
+    message = rf"s\.zarr has the streams {names}; training needs visual and audio"
+    with pytest.raises(HeadError, match=message):
+        train_head(tmp_path / "s.zarr", corpus.annotations, tmp_path / "run", training)
+    with pytest.raises(HeadError, match=message):
+        open_features(tmp_path / "s.zarr")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
 import os
 import resource
 import tracemalloc
@@ -28,9 +30,10 @@ from cache import (
     pack_store,
     write_store,
 )
+from cache.chunk_map import ChunkMap
 from cache.exports import EXPORT_FORMATS, export_store
 from cache.features import FRAME_ARRAYS
-from cache.imports import import_export, is_export
+from cache.imports import export_format, import_export
 
 # What clips of the world may be called.
 IDS = ["plain", "../up", "a/b", "ü ~", ".hidden", "PLAIN", "x" * 300]
@@ -65,7 +68,7 @@ def test_the_same_store_comes_back(named: Any, tmp_path: Path, format: str, obje
     seen: list[int] = []
     export_store(store, tmp_path / "out", format, progress=seen.append)
     assert sum(seen) == len(IDS)
-    assert is_export(tmp_path / "out")
+    assert export_format(tmp_path / "out")
     seen.clear()
     record, exported = import_export(tmp_path / "out", tmp_path / "again.zarr", progress=seen.append)
     assert sum(seen) == len(IDS)
@@ -235,6 +238,32 @@ def test_blocks_of_a_clip_are_in_memory_and_no_more(
     assert record.digest == exported
     assert export_bytes < clip_bytes // 2
     assert import_bytes < clip_bytes // 2
+
+
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
+def test_a_store_that_cannot_be_read_is_not_a_full_disk(
+    packed: Any, tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = packed
+    before = sorted(os.listdir(tmp_path))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    check_shard = ChunkMap._check_shard
+    looks: list[int] = []
+
+    def check(self: ChunkMap, view: int, shard: int) -> None:
+        looks.append(shard)
+        if len(looks) == 8:  # rows of streams by then, and no more the table of clips
+            monkeypatch.setattr(mmap, "mmap", refuse)
+        check_shard(self, view, shard)
+
+    monkeypatch.setattr(ChunkMap, "_check_shard", check)
+    with pytest.raises(CacheError, match=f"^{path}: object .* cannot be read: Input/output error") as caught:
+        export_store(path, tmp_path / "out", format)
+    assert not isinstance(caught.value, StorageError)
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 def test_no_such_format(packed: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cache import CorruptFeatureError, StoreFormatError
 from cache.errors import CacheError
 from cache.exports import export_store
-from cache.imports import import_export, is_export
+from cache.imports import export_format, import_export
 
 
 @pytest.fixture
@@ -32,8 +32,10 @@ def test_what_is_no_export(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("x")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
-    for name in ("nowhere", "text", "other.h5", "."):
-        assert not is_export(tmp_path / name)
+    for name in ("text", "other.h5", "."):
+        assert export_format(tmp_path / name) is None
+    with pytest.raises(CacheError, match="nowhere: no such file"):
+        export_format(tmp_path / "nowhere")
     with pytest.raises(CacheError, match="no such file"):
         import_export(tmp_path / "nowhere.h5", tmp_path / "s")
 
@@ -83,11 +85,21 @@ def test_an_index_that_was_edited(npy: Path, tmp_path: Path) -> None:
         import_export(npy, tmp_path / "s.zarr")
 
 
+def test_what_this_program_wrote_otherwise(packed: Any, npy: Path, hdf5: Path, tmp_path: Path) -> None:
+    assert (export_format(npy), export_format(hdf5)) == ("npy", "hdf5")
+    export_store(packed[0], tmp_path / "table", "parquet")
+    with pytest.raises(CacheError, match="table is a Parquet file, which is not imported"):
+        export_format(tmp_path / "table")
+    with pytest.raises(CacheError, match="is a feature store already"):
+        export_format(packed[0])
+
+
 def test_hdf5_that_is_cut_short(hdf5: Path, tmp_path: Path) -> None:
     data = hdf5.read_bytes()
     for length in (0, 10, 1000, len(data) // 2, len(data) - 1):
         hdf5.write_bytes(data[:length])
-        assert not is_export(hdf5)
+        with pytest.raises(CorruptFeatureError, match="cannot be read"):
+            export_format(hdf5)
         with pytest.raises(CorruptFeatureError, match="cannot be read"):
             import_export(hdf5, tmp_path / "s.zarr")
 

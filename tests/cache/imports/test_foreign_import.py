@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cache import CacheError, FeatureStore, SettingsError
+from cache import CacheError, FeatureStore, SettingsError, StoreFormatError
 from cache.imports import ForeignLayout, ForeignStream, import_features
 from cache.verify import verify_store
 
@@ -80,8 +80,10 @@ def check_rows(store: Path, visual_s: Callable[[str, int], float], audio_s: Call
 
 def test_folders_of_npy_files(folders: Path, tmp_path: Path) -> None:
     seen: list[int] = []
-    record = import_features(folders, tmp_path / "s.zarr", NPY, progress=seen.append)
+    totals: list[int] = []
+    record = import_features(folders, tmp_path / "s.zarr", NPY, progress=seen.append, total=totals.append)
     assert sum(seen) == record.num_clips == 3
+    assert totals == [3]
     check_rows(tmp_path / "s.zarr", lambda clip, row: row / 25, lambda row: row / 10)
     store = FeatureStore.open(tmp_path / "s.zarr")
     assert record.digest == store.digest
@@ -303,14 +305,118 @@ def test_rates_that_contradict_each_other(tmp_path: Path) -> None:
         file["a"].attrs["fps"] = 30
     layout = ForeignLayout(format="hdf5", streams=(ForeignStream(name="audio", rate_hz=25),))
     with pytest.raises(
-        SettingsError, match=r"25 Hz by the command line, 30\.0 Hz by the file's attribute 'fps'"
+        SettingsError, match=r"25 Hz by the command line, 30\.0 Hz by the dataset's attribute 'fps'"
     ):
         import_features(tmp_path / "all.h5", tmp_path / "s.zarr", layout)
     with h5py.File(tmp_path / "all.h5", "r+") as file:
-        file.attrs["rate"] = 25
+        file["a"].attrs["rate"] = 25
     layout = ForeignLayout(format="hdf5", streams=(ForeignStream(name="audio"),))
     with pytest.raises(SettingsError, match="its attributes tell different rates"):
         import_features(tmp_path / "all.h5", tmp_path / "s.zarr", layout)
+
+
+RATES_OF_LEVELS: list[tuple[Mapping[str, Mapping[str, float]], float | None, float | None]] = [
+    # attributes of the file, the group and the dataset; the rate of the first stream, that of another
+    ({"file": {"fps": 25}}, 25, None),
+    ({"file": {"rate_hz": 25}}, 25, None),
+    ({"file": {"rate": 25}}, None, None),
+    ({"group": {"rate": 25}}, None, None),
+    ({"file": {"fps": 50}, "group": {"frame_rate": 25}}, 25, None),
+    ({"file": {"fps": 50}, "group": {"frame_rate": 40}, "rows": {"rate": 25}}, 25, 25),
+    ({"file": {"fps": 50}, "rows": {"rate_hz": 25}}, 25, 25),
+]
+
+
+@pytest.mark.parametrize(("levels", "first", "other"), RATES_OF_LEVELS)
+def test_the_nearest_attribute_tells_the_rate(
+    tmp_path: Path, levels: Mapping[str, Mapping[str, float]], first: float | None, other: float | None
+) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["a/face"], file["a/x"] = np.ones((3, 2)), np.ones((3, 2))
+        for item in (file["a/face"], file["a/x"]):
+            item.attrs.update(levels.get("rows", {}))
+        file["a"].attrs.update(levels.get("group", {}))
+        file.attrs.update(levels.get("file", {}))
+    face = ForeignStream(name="visual", dataset="{clip}/face")
+    known = ForeignStream(name="visual", dataset="{clip}/face", rate_hz=25 if "rows" in levels else 10)
+    for streams, wanted in (((face,), first), ((known, ForeignStream(name="x", dataset="{clip}/x")), other)):
+        layout = ForeignLayout(format="hdf5", streams=streams)
+        if wanted is None:
+            with pytest.raises(SettingsError, match="give --rate"):
+                import_features(tmp_path / "all.h5", tmp_path / "s.zarr", layout)
+        else:
+            import_features(tmp_path / "all.h5", tmp_path / "s.zarr", layout)
+            assert FeatureStore.open(tmp_path / "s.zarr")["a"].time_s[1] == pytest.approx(1 / wanted)
+
+
+def test_only_the_dataset_itself_contradicts_what_the_user_says(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["a/face"], file["a/when"] = np.ones((3, 2)), [0.0, 0.1, 0.2]
+        file.attrs["fps"], file["a"].attrs["fps"], file["a"].attrs["frame_rate"] = 30, 40, 50
+    stream = ForeignStream(name="visual", dataset="{clip}/face", rate_hz=10)
+    import_features(tmp_path / "all.h5", tmp_path / "s.zarr", ForeignLayout(format="hdf5", streams=(stream,)))
+    with h5py.File(tmp_path / "all.h5", "r+") as file:
+        file["a/face"].attrs["fps"], file["a/face"].attrs["rate"] = 30, 40
+    # Where times are given, attributes do not matter.
+    for rate_hz in (None, 10, 10.2):
+        timed = ForeignStream(name="visual", dataset="{clip}/face", times="{clip}/when", rate_hz=rate_hz)
+        layout = ForeignLayout(format="hdf5", streams=(timed,))
+        import_features(tmp_path / "all.h5", tmp_path / "s.zarr", layout)
+        np.testing.assert_allclose(FeatureStore.open(tmp_path / "s.zarr")["a"].time_s, [0, 0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("unit", "told"), [("s", "10 Hz by its times in s"), ("ms", "10000 Hz by its times")]
+)
+def test_a_rate_that_contradicts_the_times(tmp_path: Path, unit: str, told: str) -> None:
+    write_npy(tmp_path / "face", {"a": np.ones((4, 2))})
+    write_npy(tmp_path / "times", {"a": np.arange(4) / 10})
+    stream = ForeignStream(name="visual", path="face", times="times", rate_hz=25, time_unit=unit)
+    with pytest.raises(SettingsError, match=f"25 Hz by the command line, {told}"):
+        import_features(tmp_path, tmp_path / "s.zarr", ForeignLayout(format="npy", streams=(stream,)))
+
+
+def test_each_stream_may_count_in_a_unit_of_its_own(tmp_path: Path) -> None:
+    write_npy(tmp_path / "face", {"a": np.ones((4, 2))})
+    write_npy(tmp_path / "x", {"a": np.arange(8.0).reshape(4, 2)})
+    write_npy(tmp_path / "face_s", {"a": np.arange(4) / 10})
+    write_npy(tmp_path / "x_ms", {"a": np.arange(4) * 100})
+    streams = (
+        ForeignStream(name="visual", path="face", times="face_s"),
+        ForeignStream(name="x", path="x", times="x_ms", time_unit="ms"),
+    )
+    import_features(tmp_path, tmp_path / "s.zarr", ForeignLayout(format="npy", streams=streams))
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store["a"].stream("x").tolist() == np.arange(8.0).reshape(4, 2).tolist()
+    assert store.spec.settings["imported.time_unit"] == "s"
+    assert store.spec.settings["imported.x.time_unit"] == "ms"
+
+
+def test_groups_that_lack_the_dataset_are_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["a/face"], file["b/sound"] = np.ones((3, 2)), np.ones((3, 2))
+        file["metadata/description"] = "no clip"
+    stream = ForeignStream(name="visual", dataset="{clip}/face", rate_hz=25)
+    with pytest.raises(CacheError, match=r"1 of 2 groups lack the dataset '\{clip\}/face' .* \('b'\)"):
+        import_features(
+            tmp_path / "all.h5", tmp_path / "s.zarr", ForeignLayout(format="hdf5", streams=(stream,))
+        )
+
+
+def test_what_is_zero_as_it_is_stored_was_not_found(tmp_path: Path) -> None:
+    write_npy(tmp_path, {"a": np.array([[1.0, 1], [1e-12, 0]])})
+    layout = ForeignLayout(format="npy", streams=(ForeignStream(name="visual", rate_hz=25),))
+    import_features(tmp_path, tmp_path / "s.zarr", layout)
+    assert FeatureStore.open(tmp_path / "s.zarr")["a"].face_found.tolist() == [True, False]
+
+
+def test_a_destination_inside_a_store_is_refused(folders: Path, tmp_path: Path) -> None:
+    import_features(folders, tmp_path / "s.zarr", NPY)
+    (tmp_path / "link").symlink_to(tmp_path / "s.zarr")
+    for place in ("s.zarr/visual/new.zarr", "link/new.zarr"):
+        with pytest.raises(StoreFormatError, match="lies inside the store"):
+            import_features(folders, tmp_path / place, NPY)
+    assert verify_store(tmp_path / "s.zarr", deep=True).is_sound
 
 
 def test_datasets_that_are_not_there(tmp_path: Path) -> None:
@@ -338,6 +444,7 @@ def test_layouts_that_cannot_be() -> None:
     for wrong, message in (
         ({"format": "csv"}, "format must be one of hdf5, npy, got 'csv'"),
         ({"streams": ()}, "no stream is named"),
+        ({"origin": " "}, "the origin must not be empty"),
         ({"time_unit": "h"}, "time unit must be one of s, ms, frames, got 'h'"),
         ({"streams": (ForeignStream(name="audio", dataset="x"),)}, "npy files have no datasets, got 'x'"),
     ):

@@ -17,7 +17,17 @@ import numpy as np
 import pytest
 import zarr
 
-from cache import ClipFeatures, ClipKey, FeatureSpec, IncompleteStoreError, StreamSpec, write_store
+from cache import (
+    ClipFeatures,
+    ClipKey,
+    FeatureSpec,
+    IncompleteStoreError,
+    StreamSpec,
+    packed_store,
+    write_store,
+)
+from cache.location import LocalFolder
+from cache.record import CompletionRecord
 from cache.verify import Problem, verify_store
 
 RECORD = "completion/zarr.json"
@@ -372,6 +382,54 @@ def test_a_store_that_is_replaced_meanwhile(packed: Packed, tmp_path: Path) -> N
 
     with pytest.raises(IncompleteStoreError, match="was replaced while it was checked"):
         verify_store(path, deep=True, progress=replace)
+
+
+def test_a_store_that_is_replaced_before_its_record_is_read(
+    packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = packed
+    read = CompletionRecord.read
+
+    def replaced(location: Any) -> CompletionRecord:
+        path.rename(path.with_name("old"))  # and the new one not there yet
+        return read(location)
+
+    monkeypatch.setattr(CompletionRecord, "read", replaced)
+    with pytest.raises(IncompleteStoreError, match="was replaced while it was checked"):
+        verify_store(path)
+
+
+def test_a_check_between_the_two_renames_of_a_replacement(
+    packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = packed
+    new, old = path.with_name(f".{path.name}.new-{'a' * 16}"), path.with_name(f".{path.name}.old-{'a' * 16}")
+    shutil.copytree(path, new)
+    heal = packed_store.heal
+    looks: list[int] = []
+
+    def healed(store: Path) -> None:
+        heal(store)
+        looks.append(1)
+        if len(looks) == 1:  # the store was there, and then the first rename came
+            path.rename(old)
+
+    monkeypatch.setattr(packed_store, "heal", healed)
+    assert verify_store(path, deep=True).problems == ()
+
+
+def test_metadata_that_goes_meanwhile(packed: Packed, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = packed
+    sizes = LocalFolder.sizes
+
+    def gone(location: LocalFolder) -> dict[str, int]:
+        found = sizes(location)
+        (path / "audio/zarr.json").unlink()
+        return found
+
+    monkeypatch.setattr(LocalFolder, "sizes", gone)
+    with pytest.raises(IncompleteStoreError, match=r"audio/zarr\.json is missing, and was there"):
+        verify_store(path)
 
 
 def test_objects_that_go_or_cannot_be_read_meanwhile(packed: Packed) -> None:

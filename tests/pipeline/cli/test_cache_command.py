@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from cache import ClipFeatures, ClipKey, FeatureSpec, FeatureStore, PartStore, StreamSpec, pack_store
 from pipeline.cli import main
+from pipeline.run.work_dir import WorkDir
 
 SPEC = FeatureSpec(
     streams=(
@@ -103,8 +106,9 @@ def test_info(stores: tuple[Path, Path], tagf: Run) -> None:
         SPEC.fingerprint,
         FeatureStore.open(stores[0]).digest,
         "c0de (2 clips)",
-        "Fast CPU (1 clips)",
-        "audio.anchor: center",
+        "Fast CPU (1 clip)",
+        "1.5 s, 50.0% of the rows",
+        "audio.anchor  center",
     ):
         assert text in out, text
 
@@ -262,9 +266,9 @@ def test_who_is_asked_may_say_no(
     answers = iter(["n", "y"])
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda prompt: next(answers))
-    assert tagf("prune-parts", "--unused-by", stores[0])[0] == 130
+    assert tagf("prune-parts", "--keep-used-by", stores[0])[0] == 130
     assert len(list(tmp_path.rglob("*.npz"))) == 3
-    assert tagf("prune-parts", "--unused-by", stores[0])[0] == 0
+    assert tagf("prune-parts", "--keep-used-by", stores[0])[0] == 0
     assert len(list(tmp_path.rglob("*.npz"))) == 2
 
 
@@ -283,8 +287,21 @@ def test_a_damaged_store_prunes_nothing(stores: tuple[Path, Path], tmp_path: Pat
         ("verfy x", "verfy"),
         ("merge x", "--out"),
         ("export x --format csv --out y", "csv"),
-        ("import x --format npy --out y", "say where each stream lies"),
-        ("import x --format npy --out y --stream visual", "expected NAME=VALUE"),
+        ("import . --format npy --out y", "say where each stream lies"),
+        ("import . --format hdf5 --out y --fps 25", "no stream is named"),
+        ("import x --format npy --out y --stream visual", "for example --stream visual=face"),
+        ("import x --format npy --out y --stream a=b --fps 0", "--fps"),
+        ("import x --format npy --out y --stream a=b --fps nan", "not a finite number"),
+        ("import x --format npy --out y --stream a=b --rate a=-3", "above 0"),
+        ("import x --format npy --out y --stream a=b --rate a=inf", "above 0"),
+        ("import x --format npy --out y --stream a=b --origin=", "--origin is empty"),
+        ("import x --format npy --out y --stream a=b --time-unit h", "expected one of s, ms, frames"),
+        ("import x --format npy --out y --stream a=b --time-unit c=s", "no such stream"),
+        ("import x --format npy --out y --stream a=b --time-unit s --time-unit ms", "given twice"),
+        ("import s3://b/x --format npy --out y --stream a=b", "copy it here first"),
+        ("import x --format npy --out s3://b/y --stream a=b", "write it here and copy it there"),
+        ("merge a b --out s3://bucket/y.zarr", "write it here and copy it there"),
+        ("export a --format npy --out file:///y", "write it here and copy it there"),
         ("import x --format npy --out y --stream a=b --stream a=c", "given twice"),
         ("import x --format npy --out y --stream a=b --rate c=1", "no such stream"),
         ("import x --format npy --out y --stream a=b --rate a=fast", "expected a number"),
@@ -292,6 +309,7 @@ def test_a_damaged_store_prunes_nothing(stores: tuple[Path, Path], tmp_path: Pat
         ("import x --format npy --out y --stream a=b --times c=d", "no such stream"),
         ("prune-parts", "no rule says which parts may go"),
         ("prune-parts --older-than -1", "-1"),
+        ("prune-parts --older-than nan", "not a finite number"),
     ],
 )
 def test_wrong_usage(tagf: Run, command: str, named: str) -> None:
@@ -308,6 +326,162 @@ def test_help_has_an_example(tagf: Run, command: str) -> None:
     assert code == 0
     assert "Example" in out
     assert f"tagf cache {command} " in out
+
+
+def test_what_lies_at_out_is_replaced_only_if_told_so(
+    stores: tuple[Path, Path], tmp_path: Path, tagf: Run
+) -> None:
+    assert tagf("export", stores[0], "--format", "npy", "--out", tmp_path / "out")[0] == 0
+    before = FeatureStore.open(stores[1]).digest
+    for command in (("merge", stores[0]), ("import", tmp_path / "out", "--format", "npy")):
+        code, _, err = tagf(*command, "--out", stores[1])
+        assert (code, len(err)) == (1, 1)
+        assert "add --replace" in err[0]
+        assert FeatureStore.open(stores[1]).digest == before
+    for command in (("merge", stores[0]), ("import", tmp_path / "out", "--format", "npy")):
+        code, _, err = tagf(*command, "--out", stores[1], "--replace")
+        assert (code, err) == (0, [])
+        assert FeatureStore.open(stores[1]).digest == FeatureStore.open(stores[0]).digest
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "x.txt").touch()
+    assert tagf("merge", stores[0], "--out", tmp_path / "thesis", "--replace")[0] == 1
+
+
+def test_nothing_is_written_into_a_store(stores: tuple[Path, Path], tmp_path: Path, tagf: Run) -> None:
+    for command in (("merge",), ("export", "--format", "npy"), ("export", "--format", "hdf5")):
+        code, _, err = tagf(*command, stores[0], "--out", stores[1] / "deep" / "new")
+        assert (code, len(err)) == (1, 1)
+        assert f"lies inside the store {stores[1]}" in err[0]
+    assert tagf("verify", stores[1])[0] == 0
+
+
+def test_a_store_that_cannot_be_reached_hides_no_other(
+    stores: tuple[Path, Path], tmp_path: Path, tagf: Run
+) -> None:
+    unreachable = "nosuch://bucket/x.zarr"
+    for command in (("info",), ("verify",), ("verify", "--deep")):
+        code, out, err = tagf(*command, stores[0], unreachable, stores[1])
+        assert (code, len(err)) == (1, 1)
+        assert unreachable in err[0]
+        assert str(stores[0]) in out
+        assert str(stores[1]) in out
+        code, out, err = tagf(*command, unreachable, stores[1], "--json")
+        assert (code, len(err)) == (1, 1)
+        bad, good = json.loads(out)
+        assert bad["store"] == unreachable
+        assert good["num_clips"] == 1
+
+
+def test_sources_that_need_another_command(stores: tuple[Path, Path], tmp_path: Path, tagf: Run) -> None:
+    for format in ("hdf5", "npy", "parquet"):
+        assert tagf("export", stores[0], "--format", format, "--out", tmp_path / format)[0] == 0
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "hdf5").read_bytes()[:3000])
+    (tmp_path / "text.h5").write_text("no HDF5")
+    for source, words, code, named in (
+        ("nosuch.h5", "--format hdf5", 1, "nosuch.h5: no such file"),
+        ("nosuch.h5", "--format hdf5 --stream visual=x", 1, "nosuch.h5: no such file"),
+        ("cut.h5", "--format hdf5", 1, "cut.h5: cannot be read"),
+        ("text.h5", "--format hdf5", 1, "text.h5: cannot be read"),
+        ("hdf5", "--format npy", 2, "an export in hdf5; say --format hdf5"),
+        ("npy", "--format hdf5", 2, "an export in npy; say --format npy"),
+        ("npy", "--format npy --origin x --stream a=b", 2, "takes no --stream, --origin"),
+        ("parquet", "--format hdf5", 1, "is a Parquet file"),
+        ("a.zarr", "--format npy", 1, "is a feature store already"),
+    ):
+        found, _, err = tagf("import", tmp_path / source, *words.split(), "--out", tmp_path / "new.zarr")
+        assert (found, len(err)) == (code, 1), err
+        assert named in err[0]
+        assert not (tmp_path / "new.zarr").exists()
+
+
+def test_imports_that_say_different_things_of_themselves(tmp_path: Path, tagf: Run) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / f"{name}.npy", np.full((4, 2), ord(name), np.float32))
+        words = ("--format", "npy", "--stream", "visual=.", "--fps", 4, "--out", tmp_path / f"{name}.zarr")
+        code, out, _ = tagf("import", tmp_path / name, *words)
+        assert code == 0
+        assert out.splitlines()[1].endswith("face on 100.0% of rows, 1.0 s")
+    code, _, err = tagf("merge", tmp_path / "a.zarr", tmp_path / "b.zarr", "--out", tmp_path / "c.zarr")
+    assert (code, len(err)) == (1, 1)
+    assert "with one --origin" in err[0]
+    code, _, err = tagf("restore-parts", tmp_path / "a.zarr")
+    assert (code, len(err)) == (1, 1)
+    assert "there is nothing to extract" in err[0]
+    assert not list((tmp_path / "work").rglob("*.json"))
+
+
+def test_a_unit_for_each_stream(tmp_path: Path, tagf: Run) -> None:
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file["a/face"], file["a/sound"] = np.ones((3, 2)), np.ones((3, 2))
+        file["a/s"], file["a/ms"] = [0.0, 0.1, 0.2], [0, 100, 1000]
+    code, out, err = tagf(
+        "import", tmp_path / "old.h5", "--format", "hdf5", "--out", tmp_path / "s.zarr",
+        "--dataset", "visual={clip}/face", "--dataset", "audio={clip}/sound", "--times", "visual={clip}/s",
+        "--times", "audio={clip}/ms", "--time-unit", "audio=ms", "--time-unit", "s",
+    )  # fmt: skip
+    assert (code, err) == (0, [])
+    assert "face on 100.0%, sound on 100.0% of rows, 0.3 s" in out
+
+
+def test_no_part_goes_while_a_run_counts_on_it(stores: tuple[Path, Path], tmp_path: Path, tagf: Run) -> None:
+    work = WorkDir(tmp_path / "work")
+    with work.parts_in_use.by_run("tagf extract --out x.zarr"):
+        code, _, err = tagf("prune-parts", "--packed-in", stores[0], "--yes")
+        assert (code, len(err)) == (1, 1)
+        assert "tagf extract --out x.zarr" in err[0]
+        assert tagf("prune-parts", "--packed-in", stores[0], "--dry-run")[0] == 0
+    assert len(list(tmp_path.rglob("*.npz"))) == 3
+    assert tagf("prune-parts", "--packed-in", stores[0], "--yes")[0] == 0
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
+
+
+def test_parts_are_listed_with_what_made_them(tmp_path: Path, tagf: Run) -> None:
+    parts = PartStore(tmp_path / "work" / "parts")
+    settings = {"visual.backbone": "ir50", "audio.backbone": "vggish"}
+    spec = FeatureSpec(streams=SPEC.streams, settings=settings)
+    write_store(tmp_path / "a.zarr", {"one": 8}, parts, spec)
+    parts.write_spec(spec)
+    write_store(tmp_path / "b.zarr", {"two": 8}, parts)
+    for path in parts.directory.rglob("*.npz"):
+        os.utime(path, (0, time.mktime((2020, 5, 17, 12, 0, 0, 0, 0, -1))))
+    _, out, _ = tagf("prune-parts", "--older-than", 1, "--dry-run")
+    by_fingerprint = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "ir50, vggish   2020-05-17   1 " in by_fingerprint[spec.fingerprint]
+    assert "unknown" in by_fingerprint[SPEC.fingerprint]
+
+
+def test_an_interrupt_promises_nothing(
+    stores: tuple[Path, Path], tmp_path: Path, tagf: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cache.store_info.store_info", interrupt)
+    code, _, err = tagf("info", stores[0])
+    assert (code, [line for line in err if line]) == (130, ["tagf: interrupted"])  # ^C ends its own line
+    monkeypatch.setattr("cache.restored_parts.restore_parts", interrupt)
+    code, _, err = tagf("restore-parts", stores[0])
+    assert code == 130
+    assert "finished work is kept" in err[-1]
+
+
+def test_no_line_ends_in_blanks_and_digests_are_whole(
+    stores: tuple[Path, Path], tmp_path: Path, tagf: Run
+) -> None:
+    damage(stores[0])
+    for command in (("info", stores[0]), ("verify", "--deep", stores[0])):
+        _, out, _ = tagf(*command)
+        assert all(line == line.rstrip() for line in out.splitlines())
+    _, out, _ = tagf("info", stores[0])
+    assert out.index("digest") < out.index("settings") < out.index("chunks")
+
+
+def test_short_helps_fit_a_narrow_screen(tagf: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = tagf("--help")
+    assert code == 0
+    assert "..." not in out.partition("Commands:")[2]
 
 
 def test_tables_cut_nothing_off(stores: tuple[Path, Path], tmp_path: Path, tagf: Run) -> None:

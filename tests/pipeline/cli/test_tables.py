@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.cli.tables import duration_text, print_table, size_text
+from pipeline.cli.tables import duration_text, print_facts, print_table, size_text
 
 
 def test_no_text_is_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,6 +17,11 @@ def test_no_text_is_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[bold]what" in out
     assert "[red]kept[/red]" in out
     assert "\x1b" not in out  # no colours for other programs
+
+
+def test_facts_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts("title", [("a", "x" * 300), ("longer", "")])
+    assert capsys.readouterr().out == f"title\n\n  a       {'x' * 300}\n  longer\n\n"
 
 
 def test_quantities() -> None:

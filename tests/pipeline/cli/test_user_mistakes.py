@@ -52,6 +52,9 @@ NOWHERE = "--features {tmp}/x --annotations {tmp}/x"
         (f"train {NOWHERE} --out {{tmp}}/run {BAD}", 1, ["train.lr", "fast"]),
         (f"evaluate {NOWHERE} --checkpoint {{tmp}}/x --out {{tmp}}/m.json", 1, ["{tmp}/x"]),
         ("results {tmp}/run --annotations {tmp}/empty", 1, ["{tmp}/run"]),
+        ("train --features x --annotations y --out s3://b/run", 2, ["write it here and copy it there"]),
+        ("extract --source x --out s3://b/f.zarr", 2, ["write it here and copy it there"]),
+        ("extract --source s3://b/videos --out f.zarr", 2, ["copy it here first"]),
         ("sample-corpus {tmp}/c --clips 1", 1, ["clips must be at least 4"]),
     ],
 )  # fmt: skip
@@ -102,6 +105,12 @@ def test_help_has_an_example(command):
     assert done.returncode == 0
     assert f"tagf {command} " in done.stdout.partition("Example")[2]
     assert "\\b" not in done.stdout
+
+
+def test_examples_keep_their_lines():
+    for command in ("train", "evaluate"):
+        done = subprocess.run([TAGF, command, "--help"], capture_output=True, text=True)
+        assert "--annotations data/corpus/annotations \\\n" in done.stdout
 
 
 def test_help_does_not_wait_for_torch():

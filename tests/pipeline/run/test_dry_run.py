@@ -88,6 +88,19 @@ def test_table_and_mapping_say_the_same(copy: Path) -> None:
     assert mapping["totals"]["all"]["num_kept"] is None
 
 
+def test_clips_that_have_to_be_read_to_tell(copy: Path) -> None:
+    states = {"a": True, "b": False, "b_left": None}
+    plan = plan_extraction(copy, "aff-wild2", CONFIG, is_kept=lambda clip: states[clip.clip_id])
+    assert [clip.state for clip in plan.clips] == ["kept", "pending", "unread"]
+    found = totals(plan, "all")
+    assert (found["num_kept"], found["num_pending"], found["num_unread"]) == (1, 1, 1)
+    lines = str(plan).splitlines()
+    assert lines[2].endswith("kept  to do  not read yet")
+    assert "1 not read yet: finished clips among them are found when they are read." in lines
+    plan = plan_extraction(copy, "aff-wild2", CONFIG, is_kept=lambda clip: False)
+    assert "not read yet" not in str(plan)
+
+
 def test_rows_at_a_rate_of_their_own(copy: Path) -> None:
     config = ExtractConfig(media=MediaConfig(resample_fps=30))
     plan = plan_extraction(copy, "aff-wild2", config)

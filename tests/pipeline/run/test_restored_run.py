@@ -12,8 +12,10 @@ import pytest
 
 from cache import FeatureStore
 from cache.restored_parts import restore_parts
+from pipeline.clip_source import ClipSource
 from pipeline.config import AudioConfig, ExtractConfig, VisualConfig
 from pipeline.run.clip_supervisor import clip_process
+from pipeline.run.finished_clips import FinishedClips
 from pipeline.run.restored_tracks import restore_track_lists
 from pipeline.run.runner import RunOptions, extract_features
 from pipeline.run.work_dir import WorkDir
@@ -58,11 +60,16 @@ def test_clips_of_a_store_are_found_finished(
     store = FeatureStore.open(tmp_path / "here.zarr")
     assert len(store) == 2
     there = WorkDir(tmp_path / "there")
+    clips = [ClipSource(clip_id=name, media=media / f"{name}.mp4") for name in ("a", "b")]
+    assert [FinishedClips(config, there.path)(clip) for clip in clips] == [False, False]
     done = restore_parts(store, there.parts)
     restore_track_lists(there.tracks, [*done.restored, *done.kept])
+    # Their media were not read here.
+    assert [FinishedClips(config, there.path)(clip) for clip in clips] == [None, None]
     grey = np.full((64, 96, 3), 90, np.uint8)
     write_media(media / "c.mp4", [grey] * 6, [frame / 25 for frame in range(6)])
     assert run("there") == {"a": "kept", "b": "kept", "c": "extracted"}
+    assert [FinishedClips(config, there.path)(clip) for clip in clips] == [True, True]
     added = FeatureStore.open(tmp_path / "there.zarr")
     assert set(store) <= set(added)
     for clip in store:
