@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.chunk_grid import ChunkGrid
 from cache.errors import CacheError, StaleFeatureError, StoreFormatError, UnknownClipError
 from cache.features import FRAME_ARRAYS
 from cache.location import Location
@@ -195,22 +196,42 @@ class FeatureStore:
         """
         if len(self.members) == 1:
             return self.members[0].read(array, rows, view)
-        starts = self._first_clip if self._is_column(array) else self._first_frame
-        total = len(self) if self._is_column(array) else self.num_frames
-        if not 0 <= rows.start <= rows.stop <= total:
-            raise ValueError(
-                f"{self.where}: rows of {array} must lie in 0 to {total}, got {rows.start} to {rows.stop}"
-            )
-        blocks: list[NDArray[Any]] = []
-        index = max(bisect_right(starts, rows.start) - 1, 0)
-        start = rows.start
-        while not blocks or start < rows.stop:
-            stop = min(rows.stop, [*starts, total][index + 1])
-            first = starts[index]
-            blocks.append(self.members[index].read(array, slice(start - first, stop - first), view))
-            start, index = stop, index + 1
+        pieces = self._pieces(array, rows.start, rows.stop)
+        blocks = [self.members[member].read(array, of_member, view) for member, of_member in pieces]
         axis = self.members[0].grids[array].row_axis if view is None else 0
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=axis)
+
+    def read_into(self, out: NDArray[Any], array: str, start: int, view: int | None = None) -> None:
+        """Fill an array with rows: a batch's memory is used again and again, where `read` takes new one.
+
+        Args:
+            out: ``(n, ...)`` for one view and for an array without views, ``(V, n, ...)`` for all views, of
+                the array's dtype.
+            array: As for `read`.
+            start: First row.
+            view: As for `read`.
+
+        Raises:
+            CacheError: As for `read`.
+            ValueError: Rows or a view that are not there, or `out` is not made for them.
+        """
+        grid = self._grid(array)
+        axis = grid.row_axis if view is None else 0
+        leading = grid.shape[:axis]
+        num_rows = out.shape[axis] if out.ndim > axis else 0
+        if out.shape != (*leading, num_rows, *grid.row_shape) or out.dtype != grid.data_type:
+            raise ValueError(
+                f"{self.where}: rows of {array} need an array of {grid.data_type} with shape "
+                f"{(*leading, 'rows', *grid.row_shape)}, got {out.dtype} with {out.shape}"
+            )
+        if len(self.members) == 1:
+            self.members[0].read_into(out, array, start, view)
+            return
+        done = 0
+        for member, rows in self._pieces(array, start, start + num_rows):
+            piece = out[(slice(None),) * axis + (slice(done, done + rows.stop - rows.start),)]
+            self.members[member].read_into(piece, array, rows.start, view)
+            done += rows.stop - rows.start
 
     def load(
         self,
@@ -279,13 +300,31 @@ class FeatureStore:
         first = self._first_frame[member]
         return RowRun(self.members[member], rows.start - first, rows.stop - first)
 
-    def _is_column(self, array: str) -> bool:
-        grid = self.members[0].grids.get(array)
-        if grid is None:
+    def _pieces(self, array: str, start: int, stop: int) -> list[tuple[int, slice]]:
+        """Which members hold a range of rows, and where in them; one member at least, for no rows too."""
+        starts = self._first_clip if self._is_column(array) else self._first_frame
+        total = len(self) if self._is_column(array) else self.num_frames
+        if not 0 <= start <= stop <= total:
+            raise ValueError(f"{self.where}: rows of {array} must lie in 0 to {total}, got {start} to {stop}")
+        pieces: list[tuple[int, slice]] = []
+        member = max(bisect_right(starts, start) - 1, 0)
+        while not pieces or start < stop:
+            end = min(stop, [*starts, total][member + 1])
+            pieces.append((member, slice(start - starts[member], end - starts[member])))
+            start, member = end, member + 1
+        return pieces
+
+    def _grid(self, array: str) -> ChunkGrid:
+        """How the array is cut; the same in all members but for the number of rows."""
+        try:
+            return self.members[0].grids[array]
+        except KeyError:
             raise StoreFormatError(
                 f"{self.where} has no array {array!r} (arrays: {', '.join(self.members[0].grids)})"
-            )
-        return "frame" not in grid.dimensions
+            ) from None
+
+    def _is_column(self, array: str) -> bool:
+        return "frame" not in self._grid(array).dimensions
 
     def _name_clip_twice(self) -> str:
         """What to say of the first clip that two members have."""

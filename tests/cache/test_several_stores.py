@@ -67,6 +67,12 @@ def test_several_stores_as_one(pair: tuple[list[Path], dict[str, ClipFeatures]])
     np.testing.assert_array_equal(loaded.streams["visual"], visual)
     np.testing.assert_array_equal(store.read("visual", slice(17, 22)), visual[:, 17:22])
     np.testing.assert_array_equal(store.read("visual", slice(17, 22), 1), visual[1, 17:22])
+    batch = np.full((2, 2, 5, visual.shape[2]), 7, np.float16)
+    store.read_into(batch[0], "visual", 17)
+    store.read_into(batch[1, 1], "visual", 17, 1)
+    np.testing.assert_array_equal(batch[0], visual[:, 17:22])
+    np.testing.assert_array_equal(batch[1, 1], visual[1, 17:22])
+    assert (batch[1, 0] == 7).all()
     assert store.read("clip_id", slice(1, 5)).tolist() == list(features)[1:5]
     assert store.read("row_size", slice(0, 6)).tolist() == [7, 0, 12, 0, 4, 5]
     for clip, each in features.items():

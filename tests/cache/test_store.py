@@ -61,6 +61,24 @@ def test_a_clip_is_a_range_of_rows(packed: Packed) -> None:
     assert repr(rows) == "ClipRows('clip_2', 12 frames)"
 
 
+def test_rows_go_where_they_are_wanted(packed: tuple[Path, dict[str, ClipFeatures]]) -> None:
+    path, features = packed
+    store = FeatureStore.open(path)
+    audio = np.concatenate([each.streams["audio"] for each in features.values()])
+    batch = np.zeros((audio.shape[0] - 3, 4, audio.shape[1]), np.float16)
+    for start, window in enumerate(batch):
+        store.read_into(window, "audio", start)
+    for start, window in enumerate(batch):
+        np.testing.assert_array_equal(window, audio[start : start + 4])
+    for out in (batch[0].astype(np.float32), batch[0, :, :1], batch[0, 0], batch):
+        with pytest.raises(ValueError, match="rows of audio need an array of float16 with shape"):
+            store.read_into(out, "audio", 0)
+    with pytest.raises(ValueError, match="rows of audio must lie in 0 to 23, got 20 to 24"):
+        store.read_into(batch[0], "audio", 20)
+    with pytest.raises(StoreFormatError, match="has no array 'sound'"):
+        store.read_into(batch[0], "sound", 0)
+
+
 def test_digest_tells_stores_apart(packed: Packed, tmp_path: Path) -> None:
     path, _ = packed
     shutil.copytree(path, tmp_path / "copy")
