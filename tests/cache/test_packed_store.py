@@ -337,9 +337,13 @@ def test_too_few_file_descriptors_are_no_damage(packed: Packed, way: str) -> Non
     assert lines[0].startswith(told.format("audio/c/0/0"))
     assert lines[0].endswith("with 'ulimit -n'")
     assert lines[1].startswith(told.format("completion/zarr.json"))
-    # A mapping takes a descriptor of its own before Python 3.13; zarr takes one after another.
-    one_is_enough = way == "zarr" or sys.version_info >= (3, 13)
-    assert lines[2] == "read" if one_is_enough else lines[2].startswith(told.format("audio/c/0/0"))
+    # A mapping takes a descriptor of its own before Python 3.13; zarr's threads take one after another, or
+    # several at once.
+    may_suffice = way == "zarr" or sys.version_info >= (3, 13)
+    may_not = way == "zarr" or not may_suffice
+    assert (may_suffice and lines[2] == "read") or (
+        may_not and lines[2].startswith(told.format("audio/c/0/0"))
+    )
     assert lines[3:] == ["read", "23"]
 
 
