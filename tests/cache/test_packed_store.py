@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -303,7 +304,7 @@ store.read("text", slice(0, 1))  # loads what is loaded late
 free = os.open(path, os.O_RDONLY)
 os.close(free)
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-for left in (0, 1):
+for left in (0, 1) if memory_map else (0,):  # zarr's threads take one or several
     resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, limits[1]))
     for read in (lambda: store.read("audio", slice(0, 23)), lambda: CompletionRecord.read(path)):
         try:
@@ -330,21 +331,21 @@ def test_too_few_file_descriptors_are_no_damage(packed: Packed, way: str) -> Non
         check=False,
     )
     assert said.returncode == 0, said.stderr
-    lines = said.stdout.splitlines()
+    *lines, last = said.stdout.splitlines()
+    rows = [
+        re.sub("audio/c/[0-3]/0", "ROWS", line) for line in lines
+    ]  # zarr's threads: whichever comes first
     told = (
         f"{path}: object {{}} cannot be read: Too many open files; raise this process's limit of open files"
     )
-    assert lines[0].startswith(told.format("audio/c/0/0"))
-    assert lines[0].endswith("with 'ulimit -n'")
-    assert lines[1].startswith(told.format("completion/zarr.json"))
-    # A mapping takes a descriptor of its own before Python 3.13; zarr's threads take one after another, or
-    # several at once.
-    may_suffice = way == "zarr" or sys.version_info >= (3, 13)
-    may_not = way == "zarr" or not may_suffice
-    assert (may_suffice and lines[2] == "read") or (
-        may_not and lines[2].startswith(told.format("audio/c/0/0"))
-    )
-    assert lines[3:] == ["read", "23"]
+    assert rows[0].startswith(told.format("ROWS"))
+    assert rows[0].endswith("with 'ulimit -n'")
+    assert rows[1].startswith(told.format("completion/zarr.json"))
+    if way == "mapped":
+        # A mapping takes a descriptor of its own before Python 3.13.
+        assert rows[2] == "read" if sys.version_info >= (3, 13) else rows[2].startswith(told.format("ROWS"))
+        assert rows[3] == "read"
+    assert last == "23"
 
 
 def test_it_pickles_by_its_place_and_its_digest(packed: Packed, tmp_path: Path) -> None:
