@@ -22,7 +22,7 @@ endif
 	@echo "Next: dvc exp run -S train.lr=0.0005    dvc metrics show    tagf --help"
 
 test: $(STAMP)
-	python -m pytest -m "not gpu" -q
+	OMP_NUM_THREADS=1 python -m pytest -m "not gpu" -q -n 2 --dist worksteal
 
 lint: $(STAMP)
 	ruff check .

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 CAMPAIGN = Path(__file__).resolve().parents[1] / "soak" / "corruption_campaign.py"
-NUM_FLIPS, EVERY, DEADLINE_S = 60, 7, 600
+NUM_FLIPS, EVERY, DEADLINE_S = 30, 14, 600
 
 
 def test_damage_is_found_and_named_and_never_read_as_rows(tmp_path: Path) -> None:
