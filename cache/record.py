@@ -61,15 +61,10 @@ class CompletionRecord:
 
     def write(self, store: Path) -> None:
         """Write the record into its store, flushed to the disk."""
-        document = {
-            "attributes": {**self._content(), "digest": self.digest},
-            "zarr_format": 3,
-            "node_type": "group",
-        }
         path = store / RECORD_PATH
         path.parent.mkdir(exist_ok=True)
         with replacement_of(path, tidy=False) as file:
-            file.write(json.dumps(document, indent=1).encode())
+            file.write(json.dumps(self._document(), indent=1).encode())
 
     @classmethod
     def read(cls, where: Path | str | Location) -> CompletionRecord:
@@ -87,7 +82,8 @@ class CompletionRecord:
         except FileNotFoundError as error:
             raise _no_record(location) from error
         try:
-            content: dict[str, Any] = json.loads(data)["attributes"]
+            document: dict[str, Any] = json.loads(data)
+            content = document["attributes"]
             name, version = content["format"], content["format_version"]
             if (name, version) != (FORMAT_NAME, FORMAT_VERSION):
                 raise _other_format(location, name, version)
@@ -97,17 +93,18 @@ class CompletionRecord:
                 num_frames=content["num_frames"],
                 objects={path: StoredObject(**facts) for path, facts in content["objects"].items()},
             )
-            fits = record.digest == content["digest"]
+            # All of it, since the digest covers the attributes alone and not what makes them a Zarr group.
+            is_whole = record._document() == document
         except StoreFormatError:
             raise
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CorruptFeatureError(
                 f"{location.name}/{RECORD_PATH}: the completion record is damaged ({error}); {RESTORE_HINT}"
             ) from error
-        if not fits:
+        if not is_whole:
             raise CorruptFeatureError(
-                f"{location.name}/{RECORD_PATH}: the completion record does not fit its own digest; "
-                f"{RESTORE_HINT}"
+                f"{location.name}/{RECORD_PATH}: the completion record does not fit its own digest, or is no "
+                f"longer a Zarr group; {RESTORE_HINT}"
             )
         return record
 
@@ -152,6 +149,13 @@ class CompletionRecord:
             raise CorruptFeatureError(
                 f"{location_of(where).name}: object {path} is not what was written; {RESTORE_HINT}"
             )
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "attributes": {**self._content(), "digest": self.digest},
+            "zarr_format": 3,
+            "node_type": "group",
+        }
 
     def _content(self) -> dict[str, Any]:
         return {

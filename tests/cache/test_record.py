@@ -113,6 +113,10 @@ def test_where_there_is_no_store(tmp_path: Path, store: Path) -> None:
     [
         ('"num_frames": 7', '"num_frames": 8', CorruptFeatureError, "does not fit its own digest"),
         ('"fingerprint": "ab"', '"fingerprint": "cd"', CorruptFeatureError, "does not fit its own digest"),
+        # What stands beside the attributes; found by the corruption campaign.
+        ('"zarr_format": 3', '"zarr_format": 2', CorruptFeatureError, "no longer a Zarr group"),
+        ('"node_type": "group"', '"node_type": "gr/up"', CorruptFeatureError, "no longer a Zarr group"),
+        ('"node_type": "group"', '"nodE_type": "group"', CorruptFeatureError, "no longer a Zarr group"),
         ('"num_clips"', '"num_clops"', CorruptFeatureError, "is damaged"),
         ("{", "", CorruptFeatureError, "is damaged"),
         (

@@ -35,8 +35,8 @@ from cache.verify import verify_store  # noqa: E402
 _SHARED_MEMORY = Path("/dev/shm")
 # Shares of the trials in which the store is open already, and in which it is also read through fsspec.
 _SHARE_OPEN, _SHARE_REMOTE = 0.25, 0.1
-# Names of views and of a box's edges, for people and xarray; and the completion record, which has a word or
-# two beside what its digest covers.
+# Names of views and of a box's edges, for people and xarray; and the completion record, which a store that is
+# open has read before.
 _NEVER_READ = ("view", "box_edge", "completion")
 
 
