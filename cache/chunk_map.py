@@ -12,6 +12,7 @@ import mmap
 import os
 import sys
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -35,8 +36,9 @@ if sys.version_info >= (3, 13):
 
 
 class _Shard(NamedTuple):
-    """A mapped shard: all its bytes, and ``(chunks, 2)`` offset and length of each chunk."""
+    """A mapped shard: the mapping, all its bytes, and ``(chunks, 2)`` offset and length of each chunk."""
 
+    mapping: mmap.mmap | None
     data: NDArray[np.uint8]
     entries: NDArray[np.uint64]
 
@@ -138,6 +140,16 @@ class ChunkMap:
             if progress is not None:
                 progress(block.nbytes)
 
+    def release_pages(self) -> None:
+        """Take what was touched of the shards out of the process's memory; it is read again when needed.
+
+        Mapped pages count as memory of the process. The system's page cache may keep them all the same, and
+        what was compared with its checksum is not compared again.
+        """
+        for shard in chain.from_iterable(self._shards):
+            if shard is not None and shard.mapping is not None:
+                shard.mapping.madvise(mmap.MADV_DONTNEED)
+
     def _check_shard(self, view: int, shard: int) -> None:
         """A file that was cut short would end the process, one that was written over give unchecked rows."""
         try:
@@ -183,13 +195,13 @@ class ChunkMap:
                 if facts != self._facts[view][shard]:
                     raise ChangedObjectError(self._name, path)
                 is_empty = facts[0] == 0  # which cannot be mapped
-                mapped = b"" if is_empty else mmap.mmap(file.fileno(), 0, **_MAPPED)
+                mapping = None if is_empty else mmap.mmap(file.fileno(), 0, **_MAPPED)
         except MISSING as error:
             raise ChangedObjectError(self._name, path) from error
         except OSError as error:
             raise unreadable(self._name, path, error) from error
-        data = np.frombuffer(mapped, np.uint8)
-        return _Shard(data, read_index(grid, path, rows, data[-grid.index_bytes :]))
+        data = np.frombuffer(b"" if mapping is None else mapping, np.uint8)
+        return _Shard(mapping, data, read_index(grid, path, rows, data[-grid.index_bytes :]))
 
 
 def _facts(stamp: Stamp) -> tuple[int, ...]:

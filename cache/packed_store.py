@@ -208,6 +208,12 @@ class PackedStore:
         except (DamagedChunkError, ChangedObjectError) as error:
             self._explain(array, start, stop, error)
 
+    def release_pages(self) -> None:
+        """See `cache.chunk_map.ChunkMap.release_pages`; nothing where zarr reads."""
+        for reader in self._rows.values():
+            if isinstance(reader, ChunkMap):
+                reader.release_pages()
+
     def _grid(self, array: str) -> ChunkGrid:
         try:
             return self.grids[array]

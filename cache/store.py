@@ -233,6 +233,14 @@ class FeatureStore:
             self.members[member].read_into(piece, array, rows.start, view)
             done += rows.stop - rows.start
 
+    def release_pages(self) -> None:
+        """Take what was read of mapped shards out of the process's memory; it is read again when needed.
+
+        Mapped pages count as memory of the process, so without this it grows to the size of the store.
+        """
+        for member in self.members:
+            member.release_pages()
+
     def load(
         self,
         clip_ids: Sequence[str] | None = None,

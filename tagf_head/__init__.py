@@ -10,16 +10,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tagf_head.ccc import concordance_correlation_coefficient
-    from tagf_head.config import HeadConfig
+    from tagf_head.config import EvaluateConfig, HeadConfig, TrainConfig
+    from tagf_head.cross_validation import cross_validate
+    from tagf_head.evaluate import evaluate_head
     from tagf_head.heads import build_head
     from tagf_head.train import train_head
 
-__all__ = ["HeadConfig", "build_head", "concordance_correlation_coefficient", "train_head"]
+__all__ = [
+    "EvaluateConfig",
+    "HeadConfig",
+    "TrainConfig",
+    "build_head",
+    "concordance_correlation_coefficient",
+    "cross_validate",
+    "evaluate_head",
+    "train_head",
+]
 
 _MODULES = {
+    "EvaluateConfig": "tagf_head.config",
     "HeadConfig": "tagf_head.config",
+    "TrainConfig": "tagf_head.config",
     "build_head": "tagf_head.heads",
     "concordance_correlation_coefficient": "tagf_head.ccc",
+    "cross_validate": "tagf_head.cross_validation",
+    "evaluate_head": "tagf_head.evaluate",
     "train_head": "tagf_head.train",
 }
 

@@ -10,21 +10,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from cache import CacheError, FeatureSpec
 from cache.settings import parse_settings, to_mapping
 from tagf_head.config import TrainConfig
 from tagf_head.errors import CheckpointError
-from tagf_head.heads import build_head
+from tagf_head.folds import Fold
+from tagf_head.heads import Head, build_head
 from tagf_head.run_folder import write_file
 
-FORMAT = "tagf-head-1"
+FORMAT = "tagf-head-2"
 
 # One key alone: safetensors writes several in an order that differs from process to process.
 _METADATA_KEY = "tagf"
@@ -32,26 +33,28 @@ _RANDOM_WEIGHTS = "random:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointInfo:
-    """What a head was trained with.
+class RunInfo:
+    """What a run trains with.
 
     Attributes:
-        train: Settings, with the widths of the store in `train.head`.
+        train: Settings, with the widths of the store in `train.head` and nothing left open there.
         spec: Spec of the features.
         features_digest: SHA-256 of the store's content.
         annotations_digest: SHA-256 of the labels of the training and the validation split.
-        best_epoch: Epoch of these weights, counted from 1.
-        validation_ccc: CCC of these weights on the validation split: `valence`, `arousal`, `mean`.
-        versions: Versions of the computing libraries.
+        fold: Fold that is held out for validation; None for the official split.
+        num_processes: Processes that train together.
+        versions: Versions of Python and of the computing libraries.
+        key: The run's `training_key`.
     """
 
     train: TrainConfig
     spec: FeatureSpec
     features_digest: str
     annotations_digest: str
-    best_epoch: int
-    validation_ccc: Mapping[str, float]
+    fold: Fold | None = None
+    num_processes: int = 1
     versions: Mapping[str, str]
+    key: str
 
     @property
     def random_weights(self) -> bool:
@@ -59,13 +62,13 @@ class CheckpointInfo:
         return has_random_weights(self.spec)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values, for the checkpoint's metadata and for config.yaml."""
+        """Plain values, for YAML or JSON."""
         return {
             "format": FORMAT,
             "train": to_mapping(self.train),
             "seed": self.train.seed,
-            "best_epoch": self.best_epoch,
-            "validation_ccc": dict(self.validation_ccc),
+            "fold": None if self.fold is None else to_mapping(self.fold),
+            "num_processes": self.num_processes,
             "annotations_digest": self.annotations_digest,
             "features": {
                 "fingerprint": self.spec.fingerprint,
@@ -74,10 +77,11 @@ class CheckpointInfo:
                 "spec": json.loads(self.spec.to_json()),
             },
             "versions": dict(self.versions),
+            "key": self.key,
         }
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], *, where: str) -> CheckpointInfo:
+    def from_mapping(cls, mapping: Mapping[str, Any], *, where: str) -> Self:
         """Inverse of `to_mapping`.
 
         Raises:
@@ -89,26 +93,59 @@ class CheckpointInfo:
                 "again with this version of tagf_head"
             )
         try:
-            return cls(
-                train=parse_settings(TrainConfig, mapping["train"], where=where, section="train"),
-                spec=FeatureSpec.from_json(json.dumps(mapping["features"]["spec"])),
-                features_digest=str(mapping["features"]["digest"]),
-                annotations_digest=str(mapping["annotations_digest"]),
-                best_epoch=int(mapping["best_epoch"]),
-                validation_ccc={name: float(value) for name, value in mapping["validation_ccc"].items()},
-                versions={name: str(value) for name, value in mapping["versions"].items()},
-            )
+            return cls(**cls._fields_of(mapping, where=where))
         except (CacheError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(
                 f"{where}: the checkpoint's description is damaged ({error}); train again"
             ) from error
+
+    @classmethod
+    def _fields_of(cls, mapping: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+        fold = mapping["fold"]
+        return {
+            "train": parse_settings(TrainConfig, mapping["train"], where=where, section="train"),
+            "spec": FeatureSpec.from_json(json.dumps(mapping["features"]["spec"])),
+            "features_digest": str(mapping["features"]["digest"]),
+            "annotations_digest": str(mapping["annotations_digest"]),
+            "fold": None if fold is None else parse_settings(Fold, fold, where=where, section="fold"),
+            "num_processes": int(mapping["num_processes"]),
+            "versions": {name: str(value) for name, value in mapping["versions"].items()},
+            "key": str(mapping["key"]),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo(RunInfo):
+    """What a head was trained with, and what came of it.
+
+    Attributes:
+        best_epoch: Epoch of these weights, counted from 1.
+        validation_ccc: CCC of these weights on the validation split: `valence`, `arousal`, `mean`.
+    """
+
+    best_epoch: int
+    validation_ccc: Mapping[str, float]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values, for the checkpoint's metadata and for config.yaml."""
+        return super().to_mapping() | {
+            "best_epoch": self.best_epoch,
+            "validation_ccc": dict(self.validation_ccc),
+        }
+
+    @classmethod
+    def _fields_of(cls, mapping: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+        return super()._fields_of(mapping, where=where) | {
+            "best_epoch": int(mapping["best_epoch"]),
+            "validation_ccc": {name: float(value) for name, value in mapping["validation_ccc"].items()},
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
     """A trained head in evaluation mode, and what it was trained with."""
 
-    head: nn.Module
+    head: Head
     info: CheckpointInfo
 
 
@@ -117,6 +154,11 @@ def has_random_weights(spec: FeatureSpec) -> bool:
     return any(
         isinstance(value, str) and value.startswith(_RANDOM_WEIGHTS) for value in spec.settings.values()
     )
+
+
+def weights_dtype(config: TrainConfig) -> torch.dtype:
+    """What a head's weights are stored and computed in; autocast keeps them in float32."""
+    return torch.float64 if config.precision == "float64" else torch.float32
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], info: CheckpointInfo) -> None:
@@ -129,7 +171,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], info: CheckpointInf
 
 
 def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkpoint:
-    """Read a checkpoint and build its head.
+    """Read a checkpoint and build its head, in float64 if it was trained in that, else in float32.
 
     Raises:
         CheckpointError: The file is missing, damaged, no checkpoint of this project, or does not fit its
@@ -150,7 +192,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
             f"{path} holds tensors but no description of a tagf head; give a run's best.safetensors"
         )
     info = CheckpointInfo.from_mapping(json.loads(metadata[_METADATA_KEY]), where=str(path))
-    head = build_head(info.train.head)
+    head = build_head(info.train.head).to(weights_dtype(info.train))
     try:
         head.load_state_dict(state)
     except RuntimeError as error:

@@ -9,61 +9,74 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tagf_head.head_config import HeadConfig
+
+__all__ = ["AugmentConfig", "EvaluateConfig", "HeadConfig", "LabelConfig", "TrainConfig"]
+
 CccScope = Literal["batch", "window"]
+GoldStandard = Literal["mean", "ewe"]
+#: `bfloat16` is autocast on a GPU, with float32 weights.
+Precision = Literal["float32", "bfloat16", "float64"]
+#: `fold` are the clips that a fold's checkpoint has not seen in training.
+EvaluatedSplit = Literal["train", "validation", "test", "fold"]
+
+#: In this order everywhere.
+TARGETS = ("valence", "arousal")
+MAX_DELAY_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """Shape of a head.
+class LabelConfig:
+    """How annotations become one label per frame.
 
     Attributes:
-        name: Name in the registry of heads.
-        visual_features: Width D_v of a visual row, taken from the store in training.
-        audio_features: Width D_a of an audio row, taken from the store in training.
-        visual_channels: Channels of the visual TCN's levels; level i has dilation 2**i.
-        audio_channels: Channels of the audio TCN's levels.
-        kernel_size: Taps of every temporal convolution.
-        causal: Whether the temporal convolutions see no later frame.
-        tcn_dropout: Dropout within the temporal convolutions.
-        num_steps: Recursion steps T of joint cross-attention.
-        share_steps: Whether the recursion's steps share their weights.
-        attention_dropout: Dropout on correlations and on attended features.
-        reference_length: Number of frames to which the correlations' sum over time is scaled.
-        include_input: Whether the recursion's input is one of the gate's candidates.
-        regressor_features: Hidden width of the regressors.
+        gold_standard: Of several raters: their `mean`, or `ewe`, the evaluator-weighted mean (Grimm and
+            Kroschel, 2005), which weighs each rater by the correlation with the mean of all.
+        delay_s: Seconds by which annotators lag behind what they see: the frame at t is given the label that
+            was noted for t + delay_s.
     """
 
-    name: str = "tagf"
-    visual_features: int = 512
-    audio_features: int = 128
-    visual_channels: tuple[int, ...] = (512, 512, 256, 256)
-    audio_channels: tuple[int, ...] = (128, 128, 128, 128)
-    kernel_size: int = 5
-    causal: bool = True
-    tcn_dropout: float = 0.1
-    num_steps: int = 2
-    share_steps: bool = False
-    attention_dropout: float = 0.6
-    reference_length: int = 300
-    include_input: bool = True
-    regressor_features: int = 256
+    gold_standard: GoldStandard = "mean"
+    delay_s: float = 0.0
 
     def __post_init__(self) -> None:
-        widths = ("visual_features", "audio_features", "regressor_features")
-        for name in (*widths, "num_steps", "reference_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("visual_channels", "audio_channels"):
-            channels = getattr(self, name)
-            if not channels or min(channels) < 1:
-                raise ValueError(f"{name} must list at least one positive width, got {list(channels)}")
-        if self.kernel_size < 1 or (not self.causal and self.kernel_size % 2 == 0):
+        if not abs(self.delay_s) <= MAX_DELAY_S:
+            raise ValueError(f"delay_s must lie within {MAX_DELAY_S} seconds of 0, got {self.delay_s}")
+
+    def __str__(self) -> str:
+        return f"gold standard {self.gold_standard!r} and delay {self.delay_s} s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """What training does to the features of a window; 0 leaves them alone.
+
+    Attributes:
+        drop_visual: Probability that a window's visual rows are zero, as where no face is found.
+        drop_audio: Probability that its audio rows are zero; never both of a window.
+        shift_audio_frames: Audio rows are taken up to so many frames earlier or later than the picture's.
+        noise: Standard deviation of Gaussian noise, in units of a row's root mean square; rows of zeros stay.
+        mixup: Parameter of the Beta(mixup, mixup) distribution that a window's share in the mixture with
+            another window of the batch is drawn from (Zhang et al., 2018).
+    """
+
+    drop_visual: float = 0.0
+    drop_audio: float = 0.0
+    shift_audio_frames: int = 0
+    noise: float = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("drop_visual", "drop_audio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        if self.drop_visual + self.drop_audio > 1:
             raise ValueError(
-                f"kernel_size must be positive, and odd where causal is false, got {self.kernel_size}"
+                f"drop_visual + drop_audio must not exceed 1, got {self.drop_visual} + {self.drop_audio}"
             )
-        for name in ("tcn_dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        for name in ("shift_audio_frames", "noise", "mixup"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +98,13 @@ class TrainConfig:
         plateau_factor: See `plateau_patience`.
         early_stop_patience: Epochs without improvement after which training ends.
         ccc_over: Whether the loss takes its moments over the whole batch or per window.
+        gradient_clip: Largest norm of the gradient of all weights together; none by default.
+        precision: Of the forward and backward pass.
+        compile: Whether the head goes through `torch.compile`.
+        rows_memory_gb: Features of more gigabytes than this stay in the store's files, mapped into memory,
+            and windows are copied from there; by default half of what is free.
+        labels: How annotations become labels.
+        augment: What is done to the features of a training window.
         seed: Seed of the initial weights, of dropout and of the order of the windows.
     """
 
@@ -101,6 +121,12 @@ class TrainConfig:
     plateau_factor: float = 0.1
     early_stop_patience: int = 10
     ccc_over: CccScope = "batch"
+    gradient_clip: float | None = None
+    precision: Precision = "float32"
+    compile: bool = False
+    rows_memory_gb: float | None = None
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -116,8 +142,23 @@ class TrainConfig:
         if not 0 < self.plateau_factor < 1:
             raise ValueError(f"plateau_factor must lie between 0 and 1, got {self.plateau_factor}")
         for name in ("weight_decay", "warmup_epochs", "plateau_patience", "seed"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise ValueError(f"gradient_clip must be positive, or null for none, got {self.gradient_clip}")
+        if self.rows_memory_gb is not None and not self.rows_memory_gb >= 0:
+            raise ValueError(f"rows_memory_gb must not be negative, got {self.rows_memory_gb}")
+        if self.head.targets in TARGETS:
+            raise ValueError(
+                f"head.targets {self.head.targets!r} is one half of 'separate' and not trained alone; set "
+                "'together' or 'separate'"
+            )
+        head = self.head.resolved()
+        if head.time_mixing == "learned" and head.reference_length != self.window:
+            raise ValueError(
+                "head.time_mixing 'learned' fixes the window to head.reference_length, got window "
+                f"{self.window} and reference_length {head.reference_length}; set both to the same"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +166,20 @@ class EvaluateConfig:
     """Evaluation of a checkpoint.
 
     Attributes:
-        split: `train`, `validation` or `test`.
+        split: `train`, `validation` or `test`, or `fold`: the clips of a checkpoint's own fold.
         batch_size: Windows per forward pass; has no influence on the result but rounding.
         trace_clips: Number of clips whose traces are written for `dvc plots`.
+        folds: Number of folds for `tagf train --fold`; by default the official split alone.
     """
 
-    split: Literal["train", "validation", "test"] = "test"
+    split: EvaluatedSplit = "test"
     batch_size: int = 16
     trace_clips: int = 3
+    folds: int | None = None
 
     def __post_init__(self) -> None:
+        if self.folds is not None and self.folds < 2:
+            raise ValueError(f"folds must be at least 2, or null for the official split, got {self.folds}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.trace_clips < 0:

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike
 
 from tagf_head.errors import HeadError
 
+#: In this order everywhere.
+METRICS = ("ccc", "pcc", "rmse", "mae", "sagr")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConcordanceMoments:
@@ -87,7 +90,11 @@ class ConcordanceMoments:
 
     @property
     def ccc(self) -> float:
-        """Concordance correlation coefficient of the population; 1 where both are the same constant."""
+        """Concordance correlation coefficient of the population, as the loss has it.
+
+        Over constant targets it is 1 where the predictions are the same constant and else 0, whatever they
+        are: `defined_metrics` leaves it out there.
+        """
         bias = self.prediction_mean - self.target_mean
         denominator = self.prediction_square + self.target_square + self._require_frames() * bias**2
         return 2 * self.product / denominator if denominator > 0 else 1.0
@@ -113,6 +120,27 @@ class ConcordanceMoments:
     def sagr(self) -> float:
         """Share of frames whose prediction and target agree in sign; zero agrees with zero alone."""
         return self.sign_agreements / self._require_frames()
+
+    def defined_metrics(self) -> dict[str, float | None]:
+        """Every metric, None where these frames do not settle it.
+
+        CCC and PCC say how predictions follow targets that move, so they need targets that are not all the
+        same, and so at least two frames; the PCC needs predictions that are not all the same either. RMSE,
+        MAE and SAGR need one frame.
+
+        >>> ConcordanceMoments().add([0.25], [0.75]).defined_metrics()
+        {'ccc': None, 'pcc': None, 'rmse': 0.5, 'mae': 0.5, 'sagr': 1.0}
+        """
+        if self.count == 0:
+            return dict.fromkeys(METRICS)
+        targets_vary, predictions_vary = self.target_square > 0, self.prediction_square > 0
+        return {
+            "ccc": self.ccc if targets_vary else None,
+            "pcc": self.pcc if targets_vary and predictions_vary else None,
+            "rmse": self.rmse,
+            "mae": self.mae,
+            "sagr": self.sagr,
+        }
 
     def _require_frames(self) -> int:
         if self.count == 0:
@@ -143,13 +171,7 @@ def regression_metrics(
         {'ccc': 1.0, 'pcc': 1.0, 'rmse': 0.0, 'mae': 0.0, 'sagr': 1.0}
     """
     moments = ConcordanceMoments().add(prediction, target, mask)
-    return {
-        "ccc": moments.ccc,
-        "pcc": moments.pcc,
-        "rmse": moments.rmse,
-        "mae": moments.mae,
-        "sagr": moments.sagr,
-    }
+    return {name: getattr(moments, name) for name in METRICS}
 
 
 def _moments_of(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None) -> ConcordanceMoments:

@@ -9,26 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tagf_head.config import HeadConfig
 from tagf_head.errors import HeadError
+from tagf_head.head_config import ResolvedHeadConfig
 from tagf_head.masked_batch_norm import MaskedBatchNorm
+from tagf_head.row_normalisation import normalize_rows
 from tagf_head.tcn import TemporalConvNet
-
-
-def normalize_rows(rows: Tensor) -> Tensor:
-    """Rows divided by their l2 norm (eq. 2).
-
-    A row of zeros, which stands for a frame without a face, stays zero, and its gradient passes unchanged.
-    (Dividing by a small constant there, as `torch.nn.functional.normalize` does, would multiply it by 1e12.)
-
-    Args:
-        rows: `(..., D)`.
-
-    Returns:
-        Rows of length 1 or 0, `(..., D)`.
-    """
-    norm: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return rows / norm.masked_fill(norm == 0, 1)
 
 
 class StreamEncoder(nn.Module):
@@ -41,7 +26,9 @@ class StreamEncoder(nn.Module):
         config: The head's settings, for those that the streams share.
     """
 
-    def __init__(self, name: str, in_features: int, channels: tuple[int, ...], config: HeadConfig) -> None:
+    def __init__(
+        self, name: str, in_features: int, channels: tuple[int, ...], config: ResolvedHeadConfig
+    ) -> None:
         super().__init__()
         self.name = name
         self.in_features = in_features
@@ -85,11 +72,11 @@ class StreamEncoder(nn.Module):
         return normalize_rows(self.batch_norm(features, frame_mask))
 
 
-def visual_encoder(config: HeadConfig) -> StreamEncoder:
+def visual_encoder(config: ResolvedHeadConfig) -> StreamEncoder:
     """Encoder of the visual stream; its result is `visual_channels[-1]` wide."""
     return StreamEncoder("visual", config.visual_features, config.visual_channels, config)
 
 
-def audio_encoder(config: HeadConfig) -> StreamEncoder:
+def audio_encoder(config: ResolvedHeadConfig) -> StreamEncoder:
     """Encoder of the audio stream; its result is `audio_channels[-1]` wide."""
     return StreamEncoder("audio", config.audio_features, config.audio_channels, config)

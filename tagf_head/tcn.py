@@ -3,7 +3,7 @@
 Each level has two weight-normalised convolutions of dilation 2**level and a residual connection:
 
     x ─┬─ conv ─ LeakyReLU ─ dropout ─ conv ─ LeakyReLU ─ dropout ─ + ─ LeakyReLU ─▶
-       └───────────────── 1x1 conv where the width changes ─────────┘
+       └─────────────── linear map where the width changes ─────────┘
 
 What frame 3 of a window of 5 frames and 2 rows of padding sees in one convolution of kernel 3 and dilation 2
 (`.` is a zero outside the window, `p` padding, which is zeroed before every convolution):
@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from tagf_head.dropout import Dropout
+
 NEGATIVE_SLOPE = 0.01
 
 
@@ -37,23 +39,25 @@ def receptive_field(num_levels: int, kernel_size: int) -> int:
     Returns:
         Frames, the output's own included.
 
-    Example:
-        >>> receptive_field(num_levels=4, kernel_size=5)
-        121
+    >>> receptive_field(num_levels=4, kernel_size=5)
+    121
     """
     sum_of_dilations: int = 2**num_levels - 1
     return 1 + 2 * (kernel_size - 1) * sum_of_dilations
 
 
 class TemporalConvolution(nn.Module):
-    """Weight-normalised dilated convolution over time that keeps the number of frames and reads no padding.
+    """Weight-normalised convolution over time that keeps the number of frames.
+
+    The frames are a picture of one row of pixels whose channels lie together in memory. Convolutions have
+    faster kernels for that than for `(B, D, L)`, and nothing has to be transposed before or after.
 
     Args:
         in_channels: Channels D_in.
         out_channels: Channels D_out.
-        kernel_size: Taps; odd where `causal` is false.
+        kernel_size: Taps.
         dilation: Frames between two taps.
-        causal: Whether a frame sees no later one; otherwise the taps lie symmetrically around it.
+        causal: Whether a frame sees no later one; otherwise the kernel lies symmetrically around it.
     """
 
     def __init__(
@@ -62,20 +66,23 @@ class TemporalConvolution(nn.Module):
         super().__init__()
         reach = (kernel_size - 1) * dilation
         self.margins = (reach, 0) if causal else (reach // 2, reach // 2)  # frames of zeros (left, right)
-        self.conv = weight_norm(nn.Conv1d(in_channels, out_channels, kernel_size, dilation=dilation))
+        self.conv = weight_norm(
+            nn.Conv2d(in_channels, out_channels, (1, kernel_size), dilation=(1, dilation))
+        )
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """Convolves over time.
 
         Args:
-            features: `(B, D_in, L)`; padding must be finite, and has no influence on a valid frame.
-            valid: 1, or 0 in padding, `(B, 1, L)` in the features' dtype.
+            features: `(B, L, D_in)`; padding must be finite, and has no influence on a valid frame.
+            valid: 1, or 0 in padding, `(B, L, 1)` in the features' dtype.
 
         Returns:
-            `(B, D_out, L)`; the values in padding mean nothing.
+            `(B, L, D_out)`; the values in padding mean nothing.
         """
-        convolved: Tensor = self.conv(F.pad(features * valid, self.margins))
-        return convolved
+        padded = F.pad(features * valid, (0, 0, *self.margins))
+        convolved: Tensor = self.conv(padded.transpose(1, 2).unsqueeze(2))  # (B, D_out, 1, L)
+        return convolved.squeeze(2).transpose(1, 2)
 
 
 class TemporalLevel(nn.Module):
@@ -108,19 +115,19 @@ class TemporalLevel(nn.Module):
             out_channels, out_channels, kernel_size=kernel_size, dilation=dilation, causal=causal
         )
         same_width = in_channels == out_channels
-        self.residual = nn.Identity() if same_width else nn.Conv1d(in_channels, out_channels, 1)
+        self.residual = nn.Identity() if same_width else nn.Linear(in_channels, out_channels)
         self.activation = nn.LeakyReLU(NEGATIVE_SLOPE)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """Applies the level.
 
         Args:
-            features: `(B, D_in, L)`; padding must be finite, and has no influence on a valid frame.
-            valid: 1, or 0 in padding, `(B, 1, L)` in the features' dtype.
+            features: `(B, L, D_in)`; padding must be finite, and has no influence on a valid frame.
+            valid: 1, or 0 in padding, `(B, L, 1)` in the features' dtype.
 
         Returns:
-            `(B, D_out, L)`; the values in padding mean nothing.
+            `(B, L, D_out)`; the values in padding mean nothing.
         """
         branch = self.dropout(self.activation(self.first(features, valid)))
         branch = self.dropout(self.activation(self.second(branch, valid)))
@@ -166,8 +173,7 @@ class TemporalConvNet(nn.Module):
         Returns:
             `(B, L, D_out)`; the values in padding mean nothing.
         """
-        valid = frame_mask[:, None].to(features.dtype)  # (B, 1, L)
-        features = features.transpose(1, 2)  # (B, D, L) within the convolutions
+        valid = frame_mask[..., None].to(features.dtype)  # (B, L, 1)
         for level in self.levels:
             features = level(features, valid)
-        return features.transpose(1, 2)
+        return features

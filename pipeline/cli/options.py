@@ -57,7 +57,8 @@ annotations_option = click.option(
     "--annotations",
     type=PATH,
     required=True,
-    help="Folder with Train_Set, Validation_Set and, where known, Test_Set.",
+    help="Folder with Train_Set, Validation_Set and, where known, Test_Set, or a CSV table of label files "
+    "(docs/labels.md).",
 )
 params_option = click.option(
     "--params",

@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli import options
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "fold"]
 
 
 @click.command("results")
@@ -21,7 +21,9 @@ Split = Literal["train", "validation", "test"]
 def command(
     runs: tuple[Path, ...], annotations: Path, split: Split, reference: str | None, markdown: Path | None
 ) -> None:
-    """Print one table over the evaluated runs RUNS, with 95 % bootstrap intervals over subjects.
+    """Print one table over the evaluated runs RUNS, with 95 % bootstrap intervals over groups of clips.
+
+    A group is a subject, where the labels name them, else a media file.
 
     \b
     Example:

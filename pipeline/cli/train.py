@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli import options
+
+if TYPE_CHECKING:
+    from tagf_head.config import EvaluateConfig, TrainConfig
+
+ALL_FOLDS = "all"
+
+
+class FoldName(click.ParamType[int | str]):
+    """Number of a fold, or `all`."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """`all`, or an integer of at least 0."""
+        if value == ALL_FOLDS or isinstance(value, int):
+            return value
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is neither the number of a fold nor {ALL_FOLDS!r}", param, ctx)
+        return int(value)
 
 
 @click.command("train")
@@ -17,10 +37,18 @@ from pipeline.cli import options
 @options.params_option
 @click.option("--head", help="Name of the head; by default the one in the settings.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed; by default the one in the settings.")
+@click.option(
+    "--fold",
+    type=FoldName(),
+    metavar="N|all",
+    help="Fold to hold out instead of the official validation split; evaluate.folds in the settings says of "
+    "how many. With `all`, a run per fold, and the metrics of their out-of-fold predictions.",
+)
 @options.device_option
 @click.option(
     "--resume", is_flag=True, help="Continue an interrupted training of the same settings and features."
 )
+@click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard to OUT/tensorboard.")
 def command(
     features: tuple[str, ...],
     annotations: Path,
@@ -28,23 +56,59 @@ def command(
     params: Path | None,
     head: str | None,
     seed: int | None,
+    fold: int | str | None,
     device: str,
     resume: bool,
+    tensorboard: bool,
 ) -> None:
     """Stage two: train one head from a feature store; the backbones are not touched.
+
+    On several GPUs or machines, `torchrun` starts it once per GPU. The processes share every batch, and the
+    first one reports and writes.
 
     \b
     Example:
         tagf train --features data/features.zarr --annotations data/corpus/annotations \\
             --out runs/tagf --params params.yaml --head tagf
+        torchrun --nproc-per-node 4 --no-python tagf train --features data/features.zarr \\
+            --annotations data/corpus/annotations --out runs/tagf --params params.yaml
     """
+    from tagf_head.folds import Fold
+    from tagf_head.train import train_head
+
+    config = _train_config(params, head, seed)
+    shared: dict[str, Any] = {
+        "device": device, "resume": resume, "tensorboard": tensorboard, "progress": click.echo
+    }  # fmt: skip
+    if fold is None:
+        train_head(features, annotations, out, config, **shared)
+        return
+    evaluate = _evaluate_config(params)
+    if evaluate.folds is None:
+        raise click.UsageError(
+            "--fold needs the number of folds; set evaluate.folds in the settings (--params), e.g. to 6"
+        )
+    if fold == ALL_FOLDS:
+        from tagf_head.cross_validation import cross_validate
+
+        cross_validate(features, annotations, out, config, evaluate.folds, evaluate=evaluate, **shared)
+    else:
+        chosen = Fold(index=int(fold), num_folds=evaluate.folds)
+        train_head(features, annotations, out, config, fold=chosen, **shared)
+
+
+def _train_config(params: Path | None, head: str | None, seed: int | None) -> TrainConfig:
     from cache.settings import load_section
     from tagf_head.config import TrainConfig
-    from tagf_head.train import train_head
 
     config = load_section(params, "train", TrainConfig) if params else TrainConfig()
     if head is not None:
         config = dataclasses.replace(config, head=dataclasses.replace(config.head, name=head))
-    if seed is not None:
-        config = dataclasses.replace(config, seed=seed)
-    train_head(features, annotations, out, config, device=device, resume=resume, progress=click.echo)
+    return config if seed is None else dataclasses.replace(config, seed=seed)
+
+
+def _evaluate_config(params: Path | None) -> EvaluateConfig:
+    from cache.settings import load_section
+    from tagf_head.config import EvaluateConfig
+
+    return load_section(params, "evaluate", EvaluateConfig) if params else EvaluateConfig()

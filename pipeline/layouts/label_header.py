@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LABEL_HEADER = "valence,arousal"
 
 
@@ -12,3 +14,13 @@ def label_header(line: bytes) -> str:
     'valence,arousal'
     """
     return "".join(line.decode("utf-8-sig", errors="replace").split())
+
+
+def has_times(line: bytes) -> bool:
+    """Whether the first line of a label file names a column of times: its rows are not frames.
+
+    >>> has_times(b"Time [ms];valence;arousal"), has_times(b"valence,arousal")
+    (True, False)
+    """
+    names = re.split(r"[,;\t]", line.decode("utf-8-sig", errors="replace").lower())
+    return any(name.strip('" ').startswith(("time", "t_", "sec", "ms")) for name in names)

@@ -14,7 +14,7 @@ from pipeline.clip_source import ClipSource, Manifest, Split
 from pipeline.config import ExtractConfig
 from pipeline.errors import MediaError
 from pipeline.layouts.folders import face_image_number
-from pipeline.layouts.label_header import LABEL_HEADER, label_header
+from pipeline.layouts.label_header import LABEL_HEADER, has_times, label_header
 from pipeline.manifest import read_manifest
 from pipeline.media.headers import HeaderClaims, read_header
 
@@ -187,9 +187,7 @@ def _forecast(
     header = claims if isinstance(claims, HeaderClaims) else None
     problems: list[str] = []
     num_frames = header.num_frames if header is not None else None
-    num_labels = _num_label_rows(clip.annotation, problems)
-    if num_labels is not None and num_frames is not None and _is_far(num_labels, num_frames):
-        problems.append(f"{num_labels} label rows, but {num_frames} frames by the header")
+    num_labels = _num_label_rows(clip.annotation, num_frames, problems)
     num_faces = _num_faces(clip.faces, num_frames, problems)
     state: State | None = None
     if is_kept is not None:
@@ -207,7 +205,8 @@ def _forecast(
     return forecast, problems
 
 
-def _num_label_rows(path: Path | None, problems: list[str]) -> int | None:
+def _num_label_rows(path: Path | None, num_frames: int | None, problems: list[str]) -> int | None:
+    """Rows of a label file; far from the number of frames they are a problem, but for rows with times."""
     if path is None:
         return None
     try:
@@ -217,12 +216,17 @@ def _num_label_rows(path: Path | None, problems: list[str]) -> int | None:
     except OSError as error:
         problems.append(f"label file {str(path)!r} cannot be read: {error.strerror}")
         return None
+    num_rows = len(lines) - 1
+    if has_times(lines[0]):
+        return num_rows
     header = label_header(lines[0])
     if header != LABEL_HEADER:
         problems.append(
             f"label file {str(path)!r}: expected the first line {LABEL_HEADER!r}, got {header[:40]!a}"
         )
-    return len(lines) - 1
+    if num_frames is not None and _is_far(num_rows, num_frames):
+        problems.append(f"{num_rows} label rows, but {num_frames} frames by the header")
+    return num_rows
 
 
 def _num_faces(folder: Path | None, num_frames: int | None, problems: list[str]) -> int | None:

@@ -1,8 +1,7 @@
 """Registry of heads.
 
-A head is a module made from a `HeadConfig` and called as `head(visual, audio, frame_mask)`, with rows `(B, L,
-D)` per stream and a bool mask `(B, L)`; it returns valence and arousal `(B, L, 2)` in [-1, 1], zero in
-padding. A new head takes a file here and a line below.
+A head is a `Head` made from settings that leave nothing open. `tagf`, `paper` and `released` are one head
+whose settings differ (see `tagf_head.head_config`). A new head takes a file here and a line below.
 """
 
 from __future__ import annotations
@@ -10,19 +9,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from torch import nn
-
-from tagf_head.config import HeadConfig
 from tagf_head.errors import UnknownHeadError
+from tagf_head.head_config import HeadConfig, ResolvedHeadConfig
 from tagf_head.heads.audio_only import AudioOnlyHead
 from tagf_head.heads.concat import ConcatHead
+from tagf_head.heads.head import GatedPrediction, Head
+from tagf_head.heads.separate import SeparateHeads
+from tagf_head.heads.tagf import TagfHead
 from tagf_head.heads.visual_only import VisualOnlyHead
-from tagf_head.tagf import TagfHead
 
-__all__ = ["HEADS", "build_head", "head_names"]
+__all__ = ["HEADS", "GatedPrediction", "Head", "build_head", "head_names"]
 
-HEADS: dict[str, Callable[[HeadConfig], nn.Module]] = {
+HEADS: dict[str, Callable[[ResolvedHeadConfig], Head]] = {
     "tagf": TagfHead,
+    "paper": TagfHead,
+    "released": TagfHead,
     "concat": ConcatHead,
     "visual_only": VisualOnlyHead,
     "audio_only": AudioOnlyHead,
@@ -34,21 +35,21 @@ def head_names() -> tuple[str, ...]:
     return tuple(HEADS)
 
 
-def build_head(config: HeadConfig) -> nn.Module:
+def build_head(config: HeadConfig) -> Head:
     """A head with fresh weights from torch's random state.
 
     Args:
-        config: The head's name and settings.
+        config: The head's name and settings; what they leave open is settled by the name.
 
     Returns:
         The head, in training mode.
 
     Raises:
         UnknownHeadError: No head has that name.
-        HeadError: The settings do not fit the head.
     """
     if config.name not in HEADS:
         close = difflib.get_close_matches(config.name, HEADS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise UnknownHeadError(f"head: {config.name!r} is not a head; {hint}(heads: {', '.join(HEADS)})")
-    return HEADS[config.name](config)
+    build, resolved = HEADS[config.name], config.resolved()
+    return SeparateHeads(build, resolved) if resolved.targets == "separate" else build(resolved)

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from tagf_head.config import HeadConfig
+from tagf_head.head_config import ResolvedHeadConfig
+from tagf_head.heads.head import Head
 from tagf_head.regressor import Regressor
 from tagf_head.stream_encoder import visual_encoder
 
 
-class VisualOnlyHead(nn.Module):
+class VisualOnlyHead(Head):
     """The visual encoder and the regressors.
 
     Args:
-        config: The head's settings; those of audio and of attention have no influence.
+        config: The head's settings; those of audio, attention and gates have no influence.
     """
 
-    def __init__(self, config: HeadConfig) -> None:
+    def __init__(self, config: ResolvedHeadConfig) -> None:
         super().__init__()
         self.encoder = visual_encoder(config)
-        self.regressor = Regressor(self.encoder.num_features, config.regressor_features)
+        self.regressor = Regressor(self.encoder.num_features, config.regressor_features, config.num_outputs)
 
-    def forward(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> Tensor:
-        """Estimates valence and arousal of each frame.
-
-        Args:
-            visual: Visual embeddings, `(B, L, visual_features)`.
-            audio: Not looked at; an argument because all heads are called alike.
-            frame_mask: False in padding, bool `(B, L)`.
-
-        Returns:
-            Valence and arousal, `(B, L, 2)` in [-1, 1], zero in padding.
-        """
-        prediction: Tensor = self.regressor(self.encoder(visual, frame_mask), frame_mask)
-        return prediction
+    def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `Head.estimate`, without gates; `audio` is not looked at."""
+        return self.regressor(self.encoder(visual, frame_mask), frame_mask), {}

@@ -243,6 +243,32 @@ def test_a_chunk_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(checked) == 6
 
 
+def resident_kb(directory: Path) -> int:
+    """Memory that mapped files below a directory take of this process."""
+    total, is_counted = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if not line[0].isupper():  # a mapping's addresses and file, before lines like "Rss: 4 kB"
+            is_counted = str(directory) in line
+        elif is_counted and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
+
+
+def test_released_pages_take_no_memory_and_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = numbers((2, 4000, 64))
+    write(tmp_path, values, chunk_rows=500, shard_rows=1000)
+    chunks = mapped(tmp_path)
+    chunks.release_pages()  # of nothing
+    np.testing.assert_array_equal(chunks.read(0, 2500, None), values[:, :2500])
+    assert resident_kb(tmp_path) >= 2 * 2500 * 64 * 2 // 1024
+    chunks.release_pages()
+    assert resident_kb(tmp_path) == 0
+    monkeypatch.setattr(google_crc32c, "value", lambda data: 1 / 0)
+    np.testing.assert_array_equal(chunks.read(0, 2500, None), values[:, :2500])
+
+
 def test_threads_share_it(tmp_path: Path) -> None:
     values = numbers((2, 500, 3))
     write(tmp_path, values)

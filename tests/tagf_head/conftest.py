@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ import torch
 
 from cache import ClipFeatures, ClipKey, FeatureSpec, PartStore, StreamSpec, pack_store
 from tagf_head.config import HeadConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from tagf_head.train import TrainResult
 
 VISUAL_FEATURES, AUDIO_FEATURES = 16, 8
 
@@ -119,7 +125,7 @@ def write_corpus(
         labels[clip_id] = emotion
         key = ClipKey(
             clip_id=clip_id,
-            media_sha256="0" * 64,
+            media_sha256=hashlib.sha256(clip_id.encode()).hexdigest(),
             faces_sha256=None,
             selection="",
             fingerprint=spec.fingerprint,
@@ -147,6 +153,47 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 @pytest.fixture(scope="session")
+def run_processes() -> Callable[..., list[Any]]:
+    """`process_group.run_processes`: real processes that run one function as a gloo group."""
+    # By path: under pytest's importlib mode, test folders are not importable by name.
+    path = Path(__file__).with_name("process_group.py")
+    spec = importlib.util.spec_from_file_location("process_group", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    run: Callable[..., list[Any]] = module.run_processes
+    return run
+
+
+@pytest.fixture(scope="session")
 def training() -> TrainConfig:
     """Settings with which training of the tiny corpus takes a second."""
     return TINY_TRAINING
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    corpus: Corpus, training: TrainConfig, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TrainResult]:
+    """A run of the tiny training that nothing came in the way of: its folder, and what it gave."""
+    from tagf_head.train import train_head
+
+    directory = tmp_path_factory.mktemp("undisturbed")
+    result = train_head(
+        corpus.store, corpus.annotations, directory / "run", training, work_dir=directory / "work"
+    )
+    return directory / "run", result
+
+
+@pytest.fixture
+def train(corpus: Corpus, tmp_path: Path) -> Callable[..., TrainResult]:
+    """Trains on the tiny corpus, into a folder of the test's, with a work folder of the test's."""
+    from tagf_head.train import train_head
+
+    def run(name: str, config: TrainConfig, **options: Any) -> TrainResult:
+        return train_head(
+            corpus.store, corpus.annotations, tmp_path / name, config, work_dir=tmp_path / "work", **options
+        )
+
+    return run

@@ -14,8 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cache import FeatureSpec, StreamSpec
-from tagf_head.checkpoint import CheckpointInfo, has_random_weights, load_checkpoint, save_checkpoint
+from tagf_head.checkpoint import (
+    CheckpointInfo,
+    RunInfo,
+    has_random_weights,
+    load_checkpoint,
+    save_checkpoint,
+)
 from tagf_head.errors import CheckpointError
+from tagf_head.folds import Fold
 from tagf_head.heads import build_head
 
 
@@ -37,6 +44,9 @@ def info(training) -> CheckpointInfo:
         spec=spec(**{"visual.weights": "0123", "audio.anchor": "end"}),
         features_digest="f" * 64,
         annotations_digest="a" * 64,
+        fold=Fold(index=2, num_folds=6),
+        num_processes=2,
+        key="k" * 64,
         best_epoch=3,
         validation_ccc={"valence": 0.25, "arousal": 0.5, "mean": 0.375},
         versions={"torch": "2.11.0"},
@@ -56,6 +66,25 @@ def test_round_trip(tmp_path: Path, info: CheckpointInfo, share_steps: bool) -> 
     assert not loaded.head.training
     inputs = (torch.randn(2, 9, 16), torch.randn(2, 9, 8), torch.ones(2, 9, dtype=torch.bool))
     assert torch.equal(loaded.head(*inputs), head.eval()(*inputs))
+
+
+def test_float64_weights_stay_float64(tmp_path: Path, info: CheckpointInfo) -> None:
+    info = dataclasses.replace(info, train=dataclasses.replace(info.train, precision="float64"))
+    head = build_head(info.train.head).double()
+    save_checkpoint(tmp_path / "best.safetensors", head.state_dict(), info)
+    loaded = load_checkpoint(tmp_path / "best.safetensors").head
+    for name, tensor in head.state_dict().items():
+        assert loaded.state_dict()[name].dtype is torch.float64
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_what_a_run_trains_with_is_read_from_what_came_of_it(info: CheckpointInfo) -> None:
+    found = RunInfo.from_mapping(json.loads(json.dumps(info.to_mapping())), where="config.yaml")
+    assert type(found) is RunInfo
+    for field in dataclasses.fields(found):
+        assert getattr(found, field.name) == getattr(info, field.name)
+    without = dataclasses.replace(info, fold=None)
+    assert CheckpointInfo.from_mapping(without.to_mapping(), where="config.yaml") == without
 
 
 def test_same_content_gives_the_same_bytes(tmp_path: Path, info: CheckpointInfo) -> None:
@@ -120,9 +149,11 @@ def test_a_truncated_checkpoint(tmp_path: Path, info: CheckpointInfo) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "tagf-head-0"}, "expected a checkpoint of format 'tagf-head-1', got 'tagf-head-0'"),
+        ({"format": "tagf-head-0"}, "expected a checkpoint of format 'tagf-head-2', got 'tagf-head-0'"),
         ({"train": {"window": -1}}, "description is damaged"),
         ({"features": {}}, "description is damaged"),
+        ({"fold": {"index": 6, "num_folds": 6}}, "description is damaged"),
+        ({"num_processes": None}, "description is damaged"),
         ({"best_epoch": "third"}, "description is damaged"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Gathering windows by index arithmetic, against a plain loop over the clips."""
+"""Clips with their rows, labels and groups, and where the rows are put."""
 
 from __future__ import annotations
 
@@ -8,75 +8,110 @@ import numpy as np
 import pytest
 import torch
 
-from cache import FeatureStore
+from cache import FeatureSpec, FeatureStore, StreamSpec, UnknownClipError
 from tagf_head.annotations import load_annotations
-from tagf_head.data import SplitData, load_split
-from tagf_head.errors import AnnotationError
-from tagf_head.windows import WindowPlan, plan_windows
+from tagf_head.config import LabelConfig
+from tagf_head.data import SplitData, load_clips, load_split, open_features
+from tagf_head.device_rows import DeviceRows
+from tagf_head.errors import AnnotationError, HeadError
+from tagf_head.mapped_rows import MappedRows
+from tagf_head.windows import plan_windows
 
-WINDOW, STRIDE = 20, 12
+
+def load(corpus, split: str = "train", **options) -> SplitData:
+    return load_split(FeatureStore.open(corpus.store), load_annotations(corpus.annotations), split, **options)
 
 
-@pytest.fixture(scope="module")
-def train(corpus) -> SplitData:
-    return load_split(
-        FeatureStore.open(corpus.store), load_annotations(corpus.annotations), "train", torch.device("cpu")
+def test_split_keeps_what_evaluation_needs(corpus) -> None:
+    train = load(corpus)
+    assert train.name == "train"
+    assert train.clip_ids == ("t1", "t2", "t3_left", "t3_right")
+    assert train.row_size.tolist() == [50, 33, 7, 41]
+    for name in ("time_s", "source_frame", "face_found"):
+        expected = np.concatenate([getattr(corpus.clips[clip_id], name) for clip_id in train.clip_ids])
+        np.testing.assert_array_equal(getattr(train, name), expected)
+
+
+def test_clips_of_several_splits_in_the_order_asked_for(corpus) -> None:
+    store, annotations = FeatureStore.open(corpus.store), load_annotations(corpus.annotations)
+    chosen = ("v2", "t1", "e1")
+    for limit in (None, 0):
+        data = load_clips(store, annotations, chosen, name="fold 2", rows_memory_gb=limit)
+        assert (data.name, data.clip_ids, data.row_size.tolist()) == ("fold 2", chosen, [45, 50, 26])
+        batch = next(data.rows.batches(plan_windows(data.row_size, 50, 50), 3))
+        for index, clip_id in enumerate(chosen):
+            clip, labels = corpus.clips[clip_id], corpus.labels[clip_id]
+            size = clip.num_frames
+            np.testing.assert_array_equal(batch.audio[index, :size], clip.streams["audio"])
+            annotated = (labels != -5).all(axis=1)
+            np.testing.assert_array_equal(batch.label_mask[index, :size], annotated)
+            np.testing.assert_array_equal(
+                batch.label[index, :size][annotated], labels[annotated].astype(np.float32)
+            )
+
+
+def test_labels_and_rows_agree(corpus) -> None:
+    data = load(corpus, "validation")
+    assert data.rows.num_rows == len(data.label) == 75
+    np.testing.assert_array_equal(data.rows.label[:-1], data.label)
+    np.testing.assert_array_equal(data.rows.label_mask[:-1], data.label_mask)
+    assert not data.rows.label[-1].any()
+    assert not data.rows.label_mask[-1]
+
+
+def test_a_delay_shifts_the_labels(corpus) -> None:
+    now, later = (load(corpus, labels=LabelConfig(delay_s=delay)) for delay in (0, 3 / 25))
+    # Frame i shows what was noted for frame i + 3, clip by clip; the last three have nothing.
+    starts = np.cumsum(now.row_size) - now.row_size
+    for start, size in zip(starts, now.row_size, strict=True):
+        clip = slice(start, start + size - 3)
+        noted = slice(start + 3, start + size)
+        np.testing.assert_array_equal(later.label[clip], now.label[noted])
+        np.testing.assert_array_equal(later.label_mask[clip], now.label_mask[noted])
+        assert not later.label_mask[start + size - 3 : start + size].any()
+    assert later.counts.num_missing == 3 * 4
+
+
+def test_groups_are_those_of_the_clips(corpus, tmp_path: Path, write_corpus) -> None:
+    train = load(corpus)
+    assert train.groups.unit == "media file"
+    first, second, left, right = train.groups.group
+    assert left == right
+    assert len({first, second, left}) == 3
+    named = write_corpus(tmp_path)
+    (named.annotations / "subjects.csv").write_text(
+        "clip_id,subject\nt1,anna\nt2,anna\nt3_left,ben\nt3_right,carl\n"
     )
+    groups = load(named).groups
+    assert (groups.unit, groups.group) == ("subject", ("anna", "anna", "ben", "carl"))
 
 
-def window_by_loop(corpus, clip_id: str, start: int, view: int) -> dict[str, np.ndarray]:
-    """One window, frame by frame."""
-    clip, labels = corpus.clips[clip_id], corpus.labels[clip_id]
-    window = {
-        "visual": np.zeros((WINDOW, 16), np.float32),
-        "audio": np.zeros((WINDOW, 8), np.float32),
-        "frame_mask": np.zeros(WINDOW, bool),
-        "label": np.zeros((WINDOW, 2), np.float32),
-        "label_mask": np.zeros(WINDOW, bool),
-    }
-    for offset in range(WINDOW):
-        frame = start + offset
-        if frame < clip.num_frames:
-            window["visual"][offset] = clip.streams["visual"][view, frame]
-            window["audio"][offset] = clip.streams["audio"][frame]
-            window["frame_mask"][offset] = True
-            if -5 not in labels[frame]:
-                window["label"][offset] = labels[frame]
-                window["label_mask"][offset] = True
-    return window
+@pytest.mark.parametrize(
+    ("limit_gb", "kind"),
+    # 131 rows of two views of 16 and 8 float16
+    [(131 * 80 / 1e9, DeviceRows), (131 * 80 / 1e9 - 1e-9, MappedRows), (0, MappedRows), (None, DeviceRows)],
+)
+def test_rows_beyond_the_limit_stay_in_the_store(corpus, limit_gb: float | None, kind: type) -> None:
+    assert type(load(corpus, rows_memory_gb=limit_gb).rows) is kind
 
 
-def test_batches_equal_a_loop_over_frames(corpus, train: SplitData) -> None:
-    plan = plan_windows(train.row_size, WINDOW, STRIDE)
-    generator = torch.Generator().manual_seed(3)
-    order = torch.randperm(len(plan), generator=generator)
-    view = torch.randint(2, (len(plan),), generator=generator)
-    assert set(view.tolist()) == {0, 1}
-    batches = list(train.rows.batches(plan, 5, order=order, view=view))
-    assert [len(batch.audio) for batch in batches] == [5] * (len(plan) // 5) + [len(plan) % 5]
-    found = {
-        name: torch.cat([getattr(batch, name) for batch in batches]).numpy()
-        for name in ("visual", "audio", "frame_mask", "label", "label_mask")
-    }
-    for place, index in enumerate(order.tolist()):
-        clip_id = train.clip_ids[plan.clip[index]]
-        expected = window_by_loop(corpus, clip_id, int(plan.start[index]), int(view[index]))
-        for name, values in expected.items():
-            np.testing.assert_array_equal(found[name][place], values, err_msg=f"{clip_id} {name}")
-            assert found[name].dtype == values.dtype
+@pytest.mark.parametrize(("free", "kind"), [(2 * 131 * 80, DeviceRows), (2 * 131 * 80 - 1, MappedRows)])
+def test_half_of_what_is_free_is_left_free(
+    corpus, monkeypatch: pytest.MonkeyPatch, free: int, kind: type
+) -> None:
+    monkeypatch.setattr("tagf_head.data.free_bytes", lambda device: free)
+    assert type(load(corpus).rows) is kind
 
 
-def test_evaluation_reads_the_center_view_in_the_plans_order(corpus, train: SplitData) -> None:
-    plan = plan_windows(train.row_size, WINDOW, STRIDE)
-    batch = next(train.rows.batches(plan, len(plan)))
-    for index in range(len(plan)):
-        expected = window_by_loop(corpus, train.clip_ids[plan.clip[index]], int(plan.start[index]), 0)
-        np.testing.assert_array_equal(batch.visual[index].numpy(), expected["visual"])
+def test_rows_stay_float16_on_the_device(corpus) -> None:
+    rows = load(corpus).rows
+    assert isinstance(rows, DeviceRows)
+    assert (rows.visual.dtype, tuple(rows.visual.shape)) == (torch.float16, (2, 132, 16))
+    assert (rows.audio.dtype, tuple(rows.audio.shape)) == (torch.float16, (132, 8))
 
 
-def test_center_view_is_found_by_name(tmp_path: Path, write_corpus) -> None:
-    from cache import FeatureSpec, StreamSpec
-
+@pytest.mark.parametrize("limit_gb", [None, 0])
+def test_center_view_is_found_by_name(tmp_path: Path, write_corpus, limit_gb: float | None) -> None:
     spec = FeatureSpec(
         streams=(
             StreamSpec(name="visual", num_features=16, views=("flip", "center")),
@@ -85,33 +120,9 @@ def test_center_view_is_found_by_name(tmp_path: Path, write_corpus) -> None:
         settings={},
     )
     corpus = write_corpus(tmp_path, spec=spec)
-    store = FeatureStore.open(corpus.store)
-    rows = load_split(store, load_annotations(corpus.annotations), "test", torch.device("cpu")).rows
+    rows = load(corpus, "test", rows_memory_gb=limit_gb).rows
     batch = next(rows.batches(plan_windows(np.array([26]), 26, 26), 1))
     np.testing.assert_array_equal(batch.visual[0].numpy(), corpus.clips["e1"].streams["visual"][1])
-
-
-def test_row_of_each_frame(train: SplitData) -> None:
-    plan = plan_windows(train.row_size, WINDOW, STRIDE)
-    starts = np.cumsum(train.row_size) - train.row_size
-    batch = next(train.rows.batches(plan, len(plan)))
-    for index in range(len(plan)):
-        first = starts[plan.clip[index]] + plan.start[index]
-        rows = batch.row[index][batch.frame_mask[index]]
-        assert rows.tolist() == list(range(first, first + plan.length[index]))
-
-
-def test_rows_stay_float16_on_the_device(train: SplitData) -> None:
-    assert train.rows.visual.dtype is torch.float16
-    assert train.rows.audio.dtype is torch.float16
-
-
-def test_split_keeps_what_evaluation_needs(corpus, train: SplitData) -> None:
-    assert train.clip_ids == ("t1", "t2", "t3_left", "t3_right")
-    assert train.row_size.tolist() == [50, 33, 7, 41]
-    for name in ("time_s", "source_frame", "face_found"):
-        expected = np.concatenate([getattr(corpus.clips[clip_id], name) for clip_id in train.clip_ids])
-        np.testing.assert_array_equal(getattr(train, name), expected)
 
 
 def test_label_counts(tmp_path: Path, write_corpus) -> None:
@@ -120,8 +131,7 @@ def test_label_counts(tmp_path: Path, write_corpus) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-4]))
     path = corpus.annotations / "Train_Set/t3_left.txt"
     path.write_text(path.read_text() + "0.1,0.1\n-5,0\n")
-    store = FeatureStore.open(corpus.store)
-    counts = load_split(store, load_annotations(corpus.annotations), "train", torch.device("cpu")).counts
+    counts = load(corpus).counts
     # Rows 3, 10, 17, ... are not annotated: 7, 5, 1 and 6 of them; of t1's last four rows, row 47 is one.
     masked = 7 - 0 + 5 + 1 + 6 - sum(row % 7 == 3 for row in range(46, 50))
     assert (counts.num_frames, counts.num_missing, counts.num_surplus) == (131, 4, 2)
@@ -130,25 +140,36 @@ def test_label_counts(tmp_path: Path, write_corpus) -> None:
     assert counts.num_unlabelled_clips == 1
 
 
-def test_windows_without_labels_are_found(train: SplitData) -> None:
-    rows = train.rows
-    plan = WindowPlan(
-        clip=np.array([0, 0, 1, 2, 3]),
-        start=np.array([3, 3, 3, 3, 39]),
-        length=np.array([1, 2, 1, 4, 2]),
-        window=4,
-    )
-    assert rows.labelled(plan).tolist() == [False, True, False, True, True]
-
-
-def test_a_split_without_any_label_is_refused(tmp_path: Path, write_corpus) -> None:
+def test_clips_without_any_label_are_refused(tmp_path: Path, write_corpus) -> None:
     corpus = write_corpus(tmp_path)
     for path in (corpus.annotations / "Validation_Set").iterdir():
         path.write_text("valence,arousal\n-5,-5\n")
-    with pytest.raises(AnnotationError, match="none of the 75 frames of split 'validation'"):
-        load_split(
-            FeatureStore.open(corpus.store),
-            load_annotations(corpus.annotations),
-            "validation",
-            torch.device("cpu"),
-        )
+    with pytest.raises(AnnotationError, match="none of the 75 frames of 'validation'"):
+        load(corpus, "validation")
+
+
+def test_no_clips_at_all_are_refused(corpus) -> None:
+    store, annotations = FeatureStore.open(corpus.store), load_annotations(corpus.annotations)
+    with pytest.raises(AnnotationError, match=r"none of the 0 frames of 'fold 1' \(0 clips"):
+        load_clips(store, annotations, (), name="fold 1")
+
+
+def test_a_clip_that_the_store_lacks_is_refused(corpus) -> None:
+    store, annotations = FeatureStore.open(corpus.store), load_annotations(corpus.annotations)
+    with pytest.raises(UnknownClipError, match="has no clip 'nobody'"):
+        load_clips(store, annotations, ("t1", "nobody"), name="fold 1")
+
+
+def test_a_clip_that_is_named_twice_is_refused(corpus) -> None:
+    store, annotations = FeatureStore.open(corpus.store), load_annotations(corpus.annotations)
+    with pytest.raises(ValueError, match="'t1' twice"):
+        load_clips(store, annotations, ("t1", "t2", "t1"), name="fold 1")
+
+
+def test_a_store_without_audio_is_refused(tmp_path: Path, corpus) -> None:
+    from cache import write_store
+
+    spec = FeatureSpec(streams=(StreamSpec(name="visual", num_features=2, views=("center",)),), settings={})
+    write_store((), spec, tmp_path / "features.zarr")
+    with pytest.raises(HeadError, match="has the streams visual; training needs visual and audio"):
+        open_features(tmp_path / "features.zarr")

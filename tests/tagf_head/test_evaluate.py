@@ -13,11 +13,14 @@ import pytest
 import torch
 
 from cache import FeatureStore, StaleFeatureError
-from tagf_head.config import EvaluateConfig
+from tagf_head.config import EvaluateConfig, LabelConfig
 from tagf_head.errors import AnnotationError, CheckpointError
 from tagf_head.evaluate import Evaluation, evaluate_head
+from tagf_head.predictions import read_predictions
+from tagf_head.results import collect_results
 from tagf_head.train import train_head
 
+TEST_CLIPS = ("e1", "e2_left", "e2_right", "e3")
 TEST = EvaluateConfig(split="test", batch_size=4, trace_clips=2)
 
 
@@ -44,6 +47,8 @@ def evaluation(corpus, checkpoint: Path, out: Path) -> Evaluation:
         out / "predictions.parquet",
         out / "plots" / "traces.csv",
         config=TEST,
+        clip_metrics_file=out / "clip_metrics.csv",
+        gates=out / "gates.parquet",
     )
 
 
@@ -64,7 +69,8 @@ def test_metrics_equal_numpy_on_the_written_predictions(corpus, out: Path) -> No
             "sagr": (np.sign(t) == np.sign(p)).mean(),
         }
         for metric, value in expected.items():
-            assert metrics[name][metric] == pytest.approx(value, abs=1e-6), (name, metric)
+            # The predictions are float32, the labels that the head was compared with as well.
+            assert metrics[name][metric] == pytest.approx(value, abs=1e-7), (name, metric)
         assert metrics[name]["ccc_low"] <= metrics[name]["ccc"] <= metrics[name]["ccc_high"]
     assert metrics["mean_ccc"] == pytest.approx((metrics["valence"]["ccc"] + metrics["arousal"]["ccc"]) / 2)
     assert metrics["mean_ccc_low"] < metrics["mean_ccc"] < metrics["mean_ccc_high"]
@@ -78,6 +84,7 @@ def test_metrics_say_what_they_rest_on(corpus, out: Path, evaluation: Evaluation
         int((corpus.labels[clip] == -5).any(axis=1).sum()) for clip in ("e1", "e2_left", "e2_right", "e3")
     )
     assert {name: value for name, value in metrics.items() if name.startswith("num_")} == {
+        "num_heads": 1,
         "num_clips": 4,
         "num_frames": 95,
         "num_labelled_frames": 95 - masked,
@@ -87,8 +94,14 @@ def test_metrics_say_what_they_rest_on(corpus, out: Path, evaluation: Evaluation
         "num_clips_without_labels": 1,
     }
     # e2_left and e2_right are two sides of one video.
-    assert metrics["interval"]["num_units"] == 3
-    assert metrics["interval"]["confidence"] == 0.95
+    assert metrics["interval"] == {
+        "confidence": 0.95,
+        "unit": "media file",
+        "num_units": 3,
+        "num_resamples": 2000,
+    }
+    assert metrics["labels"] == {"gold_standard": "mean", "delay_s": 0.0}
+    assert metrics["ensemble_size"] == 1
     assert metrics["split"] == "test"
     assert (metrics["head"], metrics["seed"]) == ("tagf", 5)
     assert metrics["random_weights"] is True
@@ -103,6 +116,44 @@ def test_predictions_name_every_frame(corpus, out: Path) -> None:
         np.testing.assert_array_equal(rows["time_s"], clip.time_s)
         np.testing.assert_array_equal(rows["face_found"], clip.face_found)
     assert len(table) == 95
+
+
+@pytest.mark.usefixtures("evaluation")
+def test_predictions_carry_the_groups_of_the_intervals(out: Path) -> None:
+    groups = read_predictions(out / "predictions.parquet").groups
+    assert (groups.unit, groups.num_groups) == ("media file", 3)
+    assert groups.group[1] == groups.group[2]
+
+
+def test_clips_by_themselves(out: Path, evaluation: Evaluation) -> None:
+    table = pandas.read_csv(out / "clip_metrics.csv")
+    metrics = evaluation.metrics
+    assert table["clip_id"].tolist() == ["e1", "e2_left", "e2_right", "e3"]
+    assert table["num_frames"].tolist() == [26, 38, 11, 20]
+    assert table["num_labelled"].sum() == metrics["num_labelled_frames"]
+    for name in ("valence", "arousal"):
+        assert metrics["clip_mean"][name]["num_clips"] == 4
+        for metric in ("ccc", "pcc", "rmse", "mae", "sagr"):
+            assert metrics["clip_mean"][name][metric] == pytest.approx(
+                table[f"{name}_{metric}"].mean(), abs=1e-6
+            )
+        pooled = np.average(table[f"{name}_mae"], weights=table["num_labelled"])
+        assert metrics[name]["mae"] == pytest.approx(pooled, abs=1e-6)
+
+
+def test_gates_of_every_frame(out: Path, evaluation: Evaluation) -> None:
+    gates = pandas.read_parquet(out / "gates.parquet")
+    frames = pandas.read_parquet(out / "predictions.parquet")
+    pandas.testing.assert_frame_equal(
+        gates[["clip_id", "frame", "time_s"]], frames[["clip_id", "frame", "time_s"]]
+    )
+    for name in ("visual", "audio"):
+        weights = gates[[f"{name}_{step}" for step in range(3)]].to_numpy(np.float64)
+        np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
+        said = evaluation.metrics["gates"][name]
+        assert said["entropy"] == pytest.approx(-(weights * np.log(weights)).sum(axis=1).mean(), abs=1e-5)
+        assert said["max_entropy"] == pytest.approx(np.log(3))
+        assert list(said["mean_weight"].values()) == pytest.approx(weights.mean(axis=0), abs=1e-6)
 
 
 @pytest.mark.usefixtures("evaluation")
@@ -152,7 +203,8 @@ def test_validation_score_is_that_of_training(corpus, checkpoint: Path, tmp_path
         corpus.store, corpus.annotations, checkpoint, tmp_path / "metrics.json", config=config
     ).metrics
     log = pandas.read_csv(checkpoint.parent / "training_log.csv")
-    assert metrics["mean_ccc"] == pytest.approx(log["validation_ccc_mean"].max(), abs=1e-12)
+    # Training does not round its predictions to the float32 of the file.
+    assert metrics["mean_ccc"] == pytest.approx(log["validation_ccc_mean"].max(), abs=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json"]
 
 
@@ -209,6 +261,89 @@ def test_one_subject_has_no_interval(checkpoint: Path, write_corpus, tmp_path: P
     assert metrics["interval"]["num_units"] == 1
     assert metrics["mean_ccc_low"] is None
     assert metrics["valence"]["ccc_high"] is None
+
+
+def test_labels_that_never_change_define_no_ccc(checkpoint: Path, write_corpus, tmp_path: Path) -> None:
+    copy = write_corpus(tmp_path)
+    for path in (copy.annotations / "Test_Set").iterdir():
+        num_lines = len(path.read_text().splitlines()) - 1
+        path.write_text("valence,arousal\n" + "".join(f"0.3,{row / 99}\n" for row in range(num_lines)))
+    evaluate_head(copy.store, copy.annotations, checkpoint, tmp_path / "metrics.json", config=TEST)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    for name in ("ccc", "pcc", "ccc_low", "ccc_high"):
+        assert metrics["valence"][name] is None
+        assert metrics["arousal"][name] is not None
+    assert metrics["valence"]["rmse"] > 0
+    assert [metrics[name] for name in ("mean_ccc", "mean_ccc_low", "mean_ccc_high")] == [None] * 3
+    assert metrics["clip_mean"]["valence"]["num_clips"] == 0
+    assert metrics["clip_mean"]["valence"]["ccc"] is None
+
+
+def test_labels_are_delayed_as_in_training(corpus, training, write_corpus, tmp_path: Path) -> None:
+    # Labels that a lagging annotator gave, 0.2 s late: 5 frames at 25 per second.
+    late = write_corpus(tmp_path / "late")
+    for path in late.annotations.rglob("*.txt"):
+        header, *rows = path.read_text().splitlines(keepends=True)
+        path.write_text("".join([header, *["-5,-5\n"] * 5, *rows[:-5]]))
+    config = dataclasses.replace(training, max_epochs=1, labels=LabelConfig(delay_s=0.2))
+    train_head(late.store, late.annotations, tmp_path / "run", config, work_dir=tmp_path / "work")
+    found = evaluate_head(
+        late.store, late.annotations, tmp_path / "run/best.safetensors", tmp_path / "m.json", config=TEST
+    )
+    assert found.metrics["labels"] == {"gold_standard": "mean", "delay_s": 0.2}
+    labels = [corpus.labels[clip].copy() for clip in TEST_CLIPS]
+    for each in labels:
+        each[-5:] = -5
+    check_errors(found, np.concatenate(labels))
+
+
+def test_raters_are_weighted_as_in_training_and_subjects_are_resampled(
+    corpus, training, write_corpus, tmp_path: Path
+) -> None:
+    rated, generator = write_corpus(tmp_path / "rated"), np.random.default_rng(8)
+    expected = {}
+    for path in rated.annotations.rglob("*.txt"):
+        true = np.repeat(corpus.labels[path.stem][:, :, None], 3, axis=2)
+        true[(true[:, :, 0] == -5).any(axis=1)] = 0
+        ratings = np.clip(true * [1, 0.8, -0.1] + generator.normal(0, [0.05, 0.1, 0.3], true.shape), -1, 1)
+        ratings = ratings.round(6)
+        columns = [f"{target}_{rater}" for target in ("valence", "arousal") for rater in "abc"]
+        table = pandas.DataFrame(ratings.reshape(len(true), 6), columns=columns)
+        table.insert(0, "time_s", corpus.clips[path.stem].time_s)
+        table.to_csv(path.with_suffix(".csv"), index=False)
+        path.unlink()
+        correlation = [
+            [np.corrcoef(ratings[:, t, k], ratings[:, t].mean(axis=1))[0, 1] for k in range(3)]
+            for t in range(2)
+        ]
+        weight = np.maximum(correlation, 0)
+        expected[path.stem] = (ratings * weight).sum(axis=2) / weight.sum(axis=1)
+    (rated.annotations / "subjects.csv").write_text(
+        "clip_id,subject\n" + "".join(f"{clip},{'bo' if clip == 'e1' else 'anna'}\n" for clip in TEST_CLIPS)
+    )
+    config = dataclasses.replace(training, max_epochs=1, labels=LabelConfig(gold_standard="ewe"))
+    train_head(rated.store, rated.annotations, tmp_path / "run", config, work_dir=tmp_path / "work")
+    found = evaluate_head(
+        rated.store,
+        rated.annotations,
+        tmp_path / "run" / "best.safetensors",
+        tmp_path / "run" / "metrics.json",
+        tmp_path / "run" / "predictions.parquet",
+        config=TEST,
+    )
+    check_errors(found, np.concatenate([expected[clip] for clip in TEST_CLIPS]))
+    assert found.metrics["labels"]["gold_standard"] == "ewe"
+    assert (found.metrics["interval"]["unit"], found.metrics["interval"]["num_units"]) == ("subject", 2)
+    table = collect_results([tmp_path / "run"], rated.annotations, "test")
+    assert table.rows[0].ccc.mean.low == pytest.approx(found.metrics["mean_ccc_low"], abs=1e-9)
+
+
+def check_errors(found: Evaluation, labels: np.ndarray) -> None:
+    valid = ~(labels == -5).any(axis=1)
+    assert found.metrics["num_labelled_frames"] == valid.sum()
+    errors = np.abs(found.predictions.values.astype(np.float64) - labels)[valid].mean(axis=0)
+    mae = [found.metrics[name]["mae"] for name in ("valence", "arousal")]
+    assert mae == pytest.approx(errors, abs=1e-6)
 
 
 @pytest.mark.gpu

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tagf_head.dropout import Dropout
+from tagf_head.errors import HeadError
 from tagf_head.joint_cross_attention import JointCrossAttention, JointCrossAttentionStep
 
 Array = NDArray[np.float64]
@@ -22,9 +24,11 @@ class Halve(nn.Module):
         return features / 2
 
 
-def make_step() -> JointCrossAttentionStep:
+def make_step(*, mix_time: bool = False, reference_length: int = REFERENCE_LENGTH) -> JointCrossAttentionStep:
     torch.manual_seed(0)
-    return JointCrossAttentionStep(DV, DA, dropout=0.0, reference_length=REFERENCE_LENGTH).double()
+    return JointCrossAttentionStep(
+        DV, DA, dropout=0.0, reference_length=reference_length, mix_time=mix_time
+    ).double()
 
 
 def make_inputs(*lengths: int, num_frames: int = 11) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,7 +42,12 @@ def make_inputs(*lengths: int, num_frames: int = 11) -> tuple[Tensor, Tensor, Te
 
 
 def reference_step(
-    visual: Array, audio: Array, step: JointCrossAttentionStep, dropout: float = 1.0
+    visual: Array,
+    audio: Array,
+    step: JointCrossAttentionStep,
+    *,
+    dropout: float = 1.0,
+    reference_length: int = REFERENCE_LENGTH,
 ) -> tuple[Array, Array]:
     """Equations 3 and 4 on one window of valid frames, `(n, D_v)` and `(n, D_a)`."""
     state = {name: value.numpy() for name, value in step.state_dict().items()}
@@ -50,20 +59,27 @@ def reference_step(
     joint = linear("joint", np.hstack([visual, audio]))
     updated = []
     for name, x in (("visual", visual), ("audio", audio)):
-        product = sum(np.outer(x[t], joint[t]) for t in range(n))
-        correlation = dropout * np.tanh(product * REFERENCE_LENGTH / n / np.sqrt(d))
+        keys = x
+        if step.mix_time:  # the map's rows and columns of the frames that there are
+            mixing, shift = (state[f"{name}_mixing.linear.{kind}"] for kind in ("weight", "bias"))
+            keys = np.array([sum(mixing[s, t] * x[t] for t in range(n)) + shift[s] for s in range(n)])
+        product = sum(np.outer(keys[t], joint[t]) for t in range(n))
+        correlation = dropout * np.tanh(product * reference_length / n / np.sqrt(d))
         attended = np.maximum(np.tanh(linear(f"{name}_query", x) @ correlation), 0)
         updated.append(x + dropout * np.maximum(linear(f"{name}_update", attended), 0))
     return updated[0], updated[1]
 
 
-def test_step_against_numpy() -> None:
-    step = make_step()
+@pytest.mark.parametrize("mix_time", [False, True])
+def test_step_against_numpy(mix_time: bool) -> None:
+    step = make_step(mix_time=mix_time, reference_length=11)
     lengths = (11, 6, 1)
     visual, audio, mask = make_inputs(*lengths)
     measured_visual, measured_audio = step(visual, audio, mask)
     for b, n in enumerate(lengths):
-        expected_visual, expected_audio = reference_step(visual[b, :n].numpy(), audio[b, :n].numpy(), step)
+        expected_visual, expected_audio = reference_step(
+            visual[b, :n].numpy(), audio[b, :n].numpy(), step, reference_length=11
+        )
         np.testing.assert_allclose(measured_visual[b, :n].detach(), expected_visual, rtol=0, atol=1e-9)
         np.testing.assert_allclose(measured_audio[b, :n].detach(), expected_audio, rtol=0, atol=1e-9)
 
@@ -72,19 +88,19 @@ def test_dropout_is_on_correlations_and_updates() -> None:
     step = make_step()
     step.dropout = Halve()
     visual, audio, mask = make_inputs(11)
-    expected_visual, expected_audio = reference_step(visual[0].numpy(), audio[0].numpy(), step, 0.5)
+    expected_visual, expected_audio = reference_step(visual[0].numpy(), audio[0].numpy(), step, dropout=0.5)
     measured_visual, measured_audio = step(visual, audio, mask)
     np.testing.assert_allclose(measured_visual[0].detach(), expected_visual, rtol=0, atol=1e-9)
     np.testing.assert_allclose(measured_audio[0].detach(), expected_audio, rtol=0, atol=1e-9)
 
 
 def test_dropout_has_the_rate_asked_for_and_rests_in_evaluation() -> None:
-    step = JointCrossAttentionStep(DV, DA, dropout=0.6, reference_length=10).double()
+    step = JointCrossAttentionStep(DV, DA, dropout=0.6, reference_length=10, mix_time=False).double()
     inputs = make_inputs(11, 6)
     assert not torch.equal(step(*inputs)[0], step(*inputs)[0])
     step.eval()
     assert torch.equal(step(*inputs)[0], step(*inputs)[0])
-    assert [m.p for m in step.modules() if isinstance(m, nn.Dropout)] == [0.6]
+    assert [m.probability for m in step.modules() if isinstance(m, Dropout)] == [0.6]
 
 
 def test_window_repeated_gives_the_result_repeated() -> None:
@@ -105,16 +121,17 @@ def test_order_of_frames_has_no_influence_on_a_frame() -> None:
         torch.testing.assert_close(a[:, order], b, rtol=0, atol=1e-12)
 
 
-def test_padding_and_other_windows_have_no_influence() -> None:
-    step = make_step()
+@pytest.mark.parametrize("mix_time", [False, True])
+def test_padding_and_other_windows_have_no_influence(mix_time: bool) -> None:
+    step = make_step(mix_time=mix_time, reference_length=11)
     visual, audio, mask = make_inputs(11, 6, 0)
     visual_result, audio_result = step(visual, audio, mask)
     padding = ~mask[..., None]
     other = step(visual.masked_fill(padding, 50.0), audio.masked_fill(padding, -50.0), mask)
     torch.testing.assert_close(other[0][mask], visual_result[mask], rtol=0, atol=1e-12)
     torch.testing.assert_close(other[1][mask], audio_result[mask], rtol=0, atol=1e-12)
-    alone = step(visual[1:2, :6], audio[1:2, :6], mask[1:2, :6])
-    torch.testing.assert_close(alone[0][0], visual_result[1, :6], rtol=0, atol=1e-12)
+    alone = step(visual[1:2], audio[1:2], mask[1:2])
+    torch.testing.assert_close(alone[0][0], visual_result[1], rtol=0, atol=1e-12)
     assert torch.isfinite(visual_result[2]).all()
 
 
@@ -122,7 +139,13 @@ def test_padding_and_other_windows_have_no_influence() -> None:
 def test_recursion_applies_the_steps_to_both_modalities(share_steps: bool) -> None:
     torch.manual_seed(3)
     attention = JointCrossAttention(
-        DV, DA, num_steps=3, share_steps=share_steps, dropout=0.0, reference_length=REFERENCE_LENGTH
+        DV,
+        DA,
+        num_steps=3,
+        share_steps=share_steps,
+        dropout=0.0,
+        reference_length=REFERENCE_LENGTH,
+        mix_time=False,
     ).double()
     assert len(attention.steps) == (1 if share_steps else 3)
     visual, audio, mask = make_inputs(11)
@@ -136,8 +159,26 @@ def test_recursion_applies_the_steps_to_both_modalities(share_steps: bool) -> No
             expected = reference_step(*expected, attention.steps[0 if share_steps else t])
 
 
-def test_gradient_is_the_numerical_one() -> None:
-    step = make_step()
+def test_learned_mixing_takes_windows_of_one_length() -> None:
+    step = make_step(mix_time=True, reference_length=11)
+    with pytest.raises(HeadError, match=r"expected windows of 11 frames.*got 9; .*time_mixing 'none'"):
+        step(*make_inputs(9, num_frames=9))
+
+
+def test_each_step_mixes_time_in_its_own_way() -> None:
+    attention = JointCrossAttention(
+        DV, DA, num_steps=2, share_steps=False, dropout=0.0, reference_length=11, mix_time=True
+    )
+    maps = [
+        getattr(step, f"{m}_mixing").linear.weight for step in attention.steps for m in ("visual", "audio")
+    ]
+    assert [weight.shape for weight in maps] == [(11, 11)] * 4
+    assert len({weight.data_ptr() for weight in maps}) == 4
+
+
+@pytest.mark.parametrize("mix_time", [False, True])
+def test_gradient_is_the_numerical_one(mix_time: bool) -> None:
+    step = make_step(mix_time=mix_time, reference_length=4)
     visual, audio, mask = make_inputs(4, 2, num_frames=4)
     visual.requires_grad_()
     audio.requires_grad_()

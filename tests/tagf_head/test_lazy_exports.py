@@ -39,7 +39,7 @@ def test_errors_are_one_family(error: type[Exception]) -> None:
     assert issubclass(error, ValueError)
 
 
-@pytest.mark.parametrize("module", ["ccc", "metrics", "tcn"])
+@pytest.mark.parametrize("module", ["ccc", "gate_weights", "metrics", "tcn"])
 def test_examples_in_docstrings(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"tagf_head.{module}"))
     assert result.attempted > 0

@@ -98,3 +98,19 @@ def test_gradient_is_the_numerical_one(training: bool) -> None:
     frame_mask = torch.tensor([[True, True, False], [True, False, False]])
     features = torch.randn(2, 3, C, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: ours(x, frame_mask), features)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("training", [True, False])
+def test_half_precision_is_normalised_in_float32(dtype: torch.dtype, training: bool) -> None:
+    torch.manual_seed(3)
+    features = (3 + torch.randn(B, 100, C)).to(dtype)
+    frame_mask = torch.rand(B, 100) > 0.2
+    ours, exact = MaskedBatchNorm(C), MaskedBatchNorm(C).double()
+    for module in (ours, exact):
+        module.running_mean += 0.3
+        module.train(training)
+    found = ours(features, frame_mask)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found.double(), exact(features.double(), frame_mask), rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.running_variance.double(), exact.running_variance, rtol=0, atol=1e-6)

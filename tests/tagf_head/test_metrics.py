@@ -148,6 +148,32 @@ def test_constants() -> None:
     assert regression_metrics([0.3], [0.1])["ccc"] == 0
 
 
+def test_what_the_frames_do_not_settle_is_left_out() -> None:
+    """Where numpy's formulas divide zero by zero, or a constant hides what the prediction is worth."""
+    prediction, target = random_pair(7, 40)
+    constant = np.full(40, 0.1)
+
+    def defined(p: NDArray[np.float64], t: NDArray[np.float64]) -> set[str]:
+        metrics = ConcordanceMoments().add(p, t).defined_metrics()
+        assert list(metrics) == NAMES
+        values = {name: value for name, value in metrics.items() if value is not None}
+        assert values == {name: regression_metrics(p, t)[name] for name in values}
+        return set(values)
+
+    errors = {"rmse", "mae", "sagr"}
+    assert defined(prediction, target) == {*NAMES}
+    assert defined(prediction[:2], target[:2]) == {*NAMES}
+    assert defined(prediction[:1], target[:1]) == errors
+    assert defined(prediction, constant) == errors
+    assert defined(constant, constant) == errors
+    # Labels that move and a prediction that does not: no correlation, but a concordance of 0.
+    assert defined(constant, target) == {"ccc", *errors}
+    assert ConcordanceMoments().add(constant, target).defined_metrics()["ccc"] == 0
+    assert set(ConcordanceMoments().defined_metrics().values()) == {None}
+    in_pieces = ConcordanceMoments().add(prediction[:3], constant[:3]).add(prediction[3:], constant[3:])
+    assert in_pieces.defined_metrics()["ccc"] is None
+
+
 def test_perfect_prediction_scores_exactly_one() -> None:
     for n in (2, 3, 75, 1000):
         _, target = random_pair(n, n)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.func import functional_call
 
-from tagf_head.config import HeadConfig
-from tagf_head.errors import HeadError
-from tagf_head.tagf import TagfHead
+from tagf_head.dropout import Dropout
+from tagf_head.head_config import HeadConfig
+from tagf_head.heads.tagf import TagfHead
 
 Array = NDArray[np.float64]
 CONFIG = HeadConfig(
@@ -31,13 +33,16 @@ L = 12
 
 
 def make_head(config: HeadConfig = CONFIG) -> TagfHead:
-    """A head in float64 with random parameters and running statistics."""
+    """A head in float64 with random parameters and running statistics, and without dropout."""
     torch.manual_seed(0)
-    head = TagfHead(config).double()
+    head = TagfHead(config.resolved()).double()
     for parameter in head.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     for name, buffer in head.named_buffers():
         buffer += 0.2 * torch.rand_like(buffer) if "mean" in name else torch.rand_like(buffer)
+    for module in head.modules():
+        if isinstance(module, Dropout):
+            module.probability = 0.0  # that of one gate's score is no setting
     return head
 
 
@@ -57,15 +62,15 @@ class NumpyHead:
 
     def __init__(self, head: TagfHead, config: HeadConfig) -> None:
         self.state = {name: value.numpy().copy() for name, value in head.state_dict().items()}
-        self.config = config
+        self.config = config.resolved()
         self.training = head.training
 
     def linear(self, name: str, x: Array) -> Array:
         return x @ self.state[f"{name}.weight"].T + self.state.get(f"{name}.bias", 0.0)
 
     def convolution(self, name: str, x: Array, dilation: int) -> Array:
-        direction = self.state[f"{name}.conv.parametrizations.weight.original1"]
-        norm = self.state[f"{name}.conv.parametrizations.weight.original0"]
+        direction = self.state[f"{name}.conv.parametrizations.weight.original1"][:, :, 0]
+        norm = self.state[f"{name}.conv.parametrizations.weight.original0"][:, :, 0]
         weight = norm * direction / np.sqrt((direction**2).sum(axis=(1, 2), keepdims=True))
         reach = (self.config.kernel_size - 1) * dilation
         left = reach if self.config.causal else reach // 2
@@ -92,8 +97,7 @@ class NumpyHead:
                 branch = leaky(self.convolution(f"{prefix}.first", x, 2**level))
                 branch = leaky(self.convolution(f"{prefix}.second", branch, 2**level))
                 if f"{prefix}.residual.weight" in self.state:
-                    residual = self.state[f"{prefix}.residual.weight"][..., 0]
-                    x = x @ residual.T + self.state[f"{prefix}.residual.bias"]
+                    x = self.linear(f"{prefix}.residual", x)
                 x = leaky(x + branch)
             encoded.append(x)
         return [unit(x) for x in self.batch_norm(f"{name}.batch_norm", encoded)]
@@ -104,22 +108,23 @@ class NumpyHead:
         scale = self.config.reference_length / len(visual) / np.sqrt(joint.shape[1])
         results = []
         for name, x in (("visual", visual), ("audio", audio)):
-            correlation = np.tanh(x.T @ joint * scale)
+            keys = x
+            if self.config.time_mixing == "learned":
+                n, mixing = len(x), self.state[f"{prefix}.{name}_mixing.linear.weight"]
+                keys = mixing[:n, :n] @ x + self.state[f"{prefix}.{name}_mixing.linear.bias"][:n, None]
+            correlation = np.tanh(keys.T @ joint * scale)
             attended = np.maximum(np.tanh(self.linear(f"{prefix}.{name}_query", x) @ correlation), 0)
             results.append(x + np.maximum(self.linear(f"{prefix}.{name}_update", attended), 0))
         return results[0], results[1]
 
-    def lstm(self, name: str, suffix: str, sequence: Array) -> Array:
+    def lstm(self, name: str, sequence: Array) -> Array:
         """`(n, M, D)` -> `(n, M, D)`, every frame a sequence of its own."""
-        weight, recurrent, bias, second_bias = (
-            self.state[f"{name}.lstm.{kind}_l0{suffix}"]
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        hidden = cell = np.zeros_like(sequence[:, 0])
+        hidden = self.state.get(f"{name}.first_hidden", 0.0) * np.ones_like(sequence[:, 0])
+        cell = self.state.get(f"{name}.first_cell", 0.0) * np.ones_like(sequence[:, 0])
         states = []
         for t in range(sequence.shape[1]):
-            gates = sequence[:, t] @ weight.T + bias + hidden @ recurrent.T + second_bias
-            inward, forget, new, outward = np.split(gates, 4, axis=1)
+            rows = self.linear(f"{name}.input", sequence[:, t]) + self.linear(f"{name}.recurrent", hidden)
+            inward, forget, new, outward = np.split(rows, 4, axis=1)
             cell = sigmoid(forget) * cell + sigmoid(inward) * np.tanh(new)
             hidden = sigmoid(outward) * np.tanh(cell)
             states.append(hidden)
@@ -127,16 +132,23 @@ class NumpyHead:
 
     def gate(self, name: str, candidates: list[Array]) -> tuple[Array, Array]:
         h = np.stack(candidates, axis=1)  # (n, M, D)
-        forwards = self.lstm(name, "", h)
-        backwards = self.lstm(name, "_reverse", h[:, ::-1])[:, ::-1]
-        scores = np.concatenate([forwards, backwards], axis=2) @ self.state[f"{name}.score.weight"][0]
+        forwards = self.lstm(f"{name}.lstm.forwards", h)
+        backwards = self.lstm(f"{name}.lstm.backwards", h[:, ::-1])[:, ::-1]
+        g = np.concatenate([forwards, backwards], axis=2)
+        if self.config.score == "learned":
+            scores = self.linear(f"{name}.score.linear", g)[..., 0]
+        else:
+            z = self.linear(f"{name}.score.linear", np.concatenate([h, g], axis=2))
+            scores = 10 * (z / np.sqrt((z**2).sum(axis=2, keepdims=True))).mean(axis=2)
         alpha = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         return np.einsum("nm,nmd->nd", alpha, h), alpha
 
-    def regress(self, name: str, windows: list[Array]) -> list[Array]:
-        hidden = [self.linear(f"regressor.{name}.hidden", x) for x in windows]
-        hidden = self.batch_norm(f"regressor.{name}.batch_norm", hidden)
-        return [np.tanh(self.linear(f"regressor.{name}.output", leaky(x)))[:, 0] for x in hidden]
+    def regress(self, windows: list[Array]) -> list[Array]:
+        hidden = [self.linear("regressor.hidden", x) for x in windows]
+        hidden = [leaky(x) for x in self.batch_norm("regressor.batch_norm", hidden)]
+        output = self.state["regressor.output.weight"]  # (targets, H)
+        summed = [np.einsum("nth,th->nt", x.reshape(len(x), *output.shape), output) for x in hidden]
+        return [np.tanh(x + self.state["regressor.output.bias"]) for x in summed]
 
     def __call__(self, visual: list[Array], audio: list[Array]) -> list[tuple[Array, Array, Array]]:
         """Prediction `(n, 2)` and the gates' weights `(n, M)` of each window."""
@@ -151,8 +163,7 @@ class NumpyHead:
             audio_fused, audio_alpha = self.gate("audio_gate", [a for _, a in kept])
             fused.append(np.hstack([visual_fused, audio_fused]))
             weights.append((visual_alpha, audio_alpha))
-        targets = zip(self.regress("valence", fused), self.regress("arousal", fused), strict=True)
-        return [(np.stack(target, axis=1), *alpha) for target, alpha in zip(targets, weights, strict=True)]
+        return [(target, *alpha) for target, alpha in zip(self.regress(fused), weights, strict=True)]
 
 
 def unit(x: Array) -> Array:
@@ -173,40 +184,51 @@ def sigmoid(x: Array) -> Array:
     "change",
     [
         {},
+        {"name": "paper"},
+        {"name": "released", "targets": "arousal", "reference_length": L},
         {"causal": False},
         {"include_input": False},
         {"share_steps": True, "num_steps": 3},
         {"num_steps": 1},
+        {"score": "channel_mean"},
+        {"time_mixing": "learned", "reference_length": L},
+        {"targets": "valence"},
     ],
     ids=str,
 )
-def test_against_numpy(change: dict[str, bool | int], training: bool) -> None:
+def test_against_numpy(change: dict[str, Any], training: bool) -> None:
     config = dataclasses.replace(CONFIG, **change)
     head = make_head(config).train(training)
     visual, audio, mask = make_inputs(config)
     windows = [[x[b, :n].numpy() for b, n in enumerate(LENGTHS)] for x in (visual, audio)]
     expected = NumpyHead(head, config)(*windows)
-    measured = head.gated(visual, audio, mask)
-    tensors = measured.prediction, measured.visual_weights, measured.audio_weights
+    measured = head(visual, audio, mask, return_gates=True)
+    tensors = measured.prediction, measured.gates["visual"], measured.gates["audio"]
     for b, n in enumerate(LENGTHS):
         for tensor, value in zip(tensors, expected[b], strict=True):
+            assert tensor.shape[2] == value.shape[1]
             np.testing.assert_allclose(tensor[b, :n].detach(), value, rtol=0, atol=1e-9)
     assert all((tensor[~mask] == 0).all() for tensor in tensors)
 
 
-def test_call_gives_the_prediction_alone() -> None:
-    head = make_head().eval()
-    inputs = make_inputs()
-    assert torch.equal(head(*inputs), head.gated(*inputs).prediction)
+def test_gradients_of_the_weights_are_the_numerical_ones() -> None:
+    config = dataclasses.replace(CONFIG, reference_length=L, score="channel_mean", time_mixing="learned")
+    head, (visual, audio, mask) = make_head(config), make_inputs(config)
+    names, values = zip(*head.named_parameters(), strict=True)
+    assert torch.autograd.gradcheck(
+        lambda *given: functional_call(head, dict(zip(names, given, strict=True)), (visual, audio, mask)),
+        values,
+        fast_mode=True,
+    )
 
 
 @pytest.mark.parametrize(("num_steps", "include_input"), [(1, True), (2, True), (2, False), (4, True)])
 def test_number_of_candidates(num_steps: int, include_input: bool) -> None:
     config = dataclasses.replace(CONFIG, num_steps=num_steps, include_input=include_input)
     visual, audio, mask = make_inputs(config)
-    gated = make_head(config).gated(visual, audio, mask)
+    gates = make_head(config)(visual, audio, mask, return_gates=True).gates
     num_candidates = num_steps + include_input
-    for weights in (gated.visual_weights, gated.audio_weights):
+    for weights in gates.values():
         assert weights.shape == (len(LENGTHS), L, num_candidates)
         torch.testing.assert_close(weights.sum(dim=2), mask.double(), rtol=0, atol=1e-12)
 
@@ -215,20 +237,16 @@ def test_shared_steps_have_one_step_of_parameters() -> None:
     separate = dataclasses.replace(CONFIG, num_steps=3)
     shared = dataclasses.replace(separate, share_steps=True)
     of_steps = [
-        sum(p.numel() for p in TagfHead(config).attention.parameters()) for config in (separate, shared)
+        sum(p.numel() for p in make_head(config).attention.parameters()) for config in (separate, shared)
     ]
     assert of_steps[0] == 3 * of_steps[1]
 
 
 def test_default_widths_are_the_released_ones() -> None:
-    head = TagfHead(HeadConfig())
+    with torch.device("meta"):
+        head = TagfHead(HeadConfig().resolved())
     assert head.visual_encoder.num_features == 256
     assert head.audio_encoder.num_features == 128
     assert len(head.attention.steps) == 2
     assert head.attention.steps[0].joint.weight.shape == (384, 384)
-    assert head.regressor.valence.hidden.weight.shape == (256, 384)
-
-
-def test_single_candidate_is_refused() -> None:
-    with pytest.raises(HeadError, match=r"at least 2 candidates .*include_input"):
-        TagfHead(dataclasses.replace(CONFIG, num_steps=1, include_input=False))
+    assert head.regressor.hidden.weight.shape == (2 * 256, 384)

@@ -7,7 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from tagf_head.dropout import Dropout
 from tagf_head.tcn import TemporalConvNet, receptive_field
 
 Array = NDArray[np.float64]
@@ -38,7 +40,7 @@ def mask_of(*lengths: int, num_frames: int) -> Tensor:
 def reference_convolution(x: Array, state: dict[str, Array], name: str, dilation: int, causal: bool) -> Array:
     """Weight-normalised convolution of `(L, D_in)`, one frame and one tap at a time; zeros outside."""
     direction, norm = (state[f"{name}.conv.parametrizations.weight.original{i}"] for i in (1, 0))
-    weight = np.stack([norm[o, 0, 0] * direction[o] / np.linalg.norm(direction[o]) for o in range(len(norm))])
+    weight = np.stack([norm.flat[o] * w / np.linalg.norm(w) for o, w in enumerate(direction)])[:, :, 0]
     num_taps = weight.shape[2]
     last = 0 if causal else (num_taps - 1) // 2 * dilation  # offset of the last tap from the frame
     out = np.zeros((len(x), len(weight)))
@@ -64,10 +66,7 @@ def reference_tcn(x: Array, tcn: TemporalConvNet, causal: bool, dropout: float =
             branch = reference_convolution(branch, state, f"levels.{level}.{name}", 2**level, causal)
             branch = dropout * leaky(branch)
         if f"levels.{level}.residual.weight" in state:
-            x = (
-                x @ state[f"levels.{level}.residual.weight"][:, :, 0].T
-                + state[f"levels.{level}.residual.bias"]
-            )
+            x = x @ state[f"levels.{level}.residual.weight"].T + state[f"levels.{level}.residual.bias"]
         x = leaky(x + branch)
     return x
 
@@ -100,7 +99,7 @@ def test_dropout_has_the_rate_asked_for_and_rests_in_evaluation() -> None:
     assert not torch.equal(tcn(rows, mask), tcn(rows, mask))
     tcn.eval()
     assert torch.equal(tcn(rows, mask), tcn(rows, mask))
-    assert [m.p for m in tcn.modules() if isinstance(m, nn.Dropout)] == [0.25]
+    assert [m.probability for m in tcn.modules() if isinstance(m, Dropout)] == [0.25]
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -150,3 +149,16 @@ def test_gradient_is_the_numerical_one() -> None:
     rows = torch.randn(2, 6, 2, dtype=torch.float64, requires_grad=True)
     mask = mask_of(6, 3, num_frames=6)
     assert torch.autograd.gradcheck(lambda x: tcn(x, mask) * mask[..., None], rows)
+
+
+def test_gradients_of_the_weights_are_the_numerical_ones() -> None:
+    tcn = make_tcn(2, (3, 2), causal=True)
+    rows, mask = torch.randn(2, 5, 2, dtype=torch.float64), mask_of(5, 3, num_frames=5)
+    names, values = zip(*tcn.named_parameters(), strict=True)
+    assert torch.autograd.gradcheck(
+        lambda *given: (
+            functional_call(tcn, dict(zip(names, given, strict=True)), (rows, mask)) * mask[..., None]
+        ),
+        values,
+        fast_mode=True,
+    )

@@ -1,13 +1,9 @@
-"""Training of tiny heads: it learns, repeats bit for bit, and goes on after a kill as if undisturbed."""
+"""Training of tiny heads: it learns, repeats bit for bit, and does what its settings say."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +14,11 @@ from safetensors.torch import load_file
 
 from cache import FeatureSpec, FeatureStore, PartStore, StreamSpec, pack_store
 from tagf_head.annotations import load_annotations
-from tagf_head.config import EvaluateConfig, TrainConfig
+from tagf_head.config import TrainConfig
 from tagf_head.data import open_features
 from tagf_head.errors import AnnotationError, HeadError, TrainingError, UnknownHeadError
-from tagf_head.evaluate import evaluate_head
-from tagf_head.heads import HEADS
-from tagf_head.train import TrainResult, train_head
+from tagf_head.heads import HEADS, build_head
+from tagf_head.train import train_head
 
 FILES = ("best.safetensors", "config.yaml", "training_log.csv")
 
@@ -32,24 +27,72 @@ def contents(run: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in FILES}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(
-    corpus, training: TrainConfig, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, TrainResult]:
-    directory = tmp_path_factory.mktemp("undisturbed")
-    result = train_head(
-        corpus.store, corpus.annotations, directory / "run", training, work_dir=directory / "work"
-    )
-    return directory / "run", result
-
-
-def test_learns_what_the_features_show(corpus, training: TrainConfig, tmp_path: Path) -> None:
+def test_learns_what_the_features_show(train, training: TrainConfig) -> None:
     config = dataclasses.replace(training, max_epochs=30, lr=1e-2, weight_decay=1e-5)
-    result = train_head(corpus.store, corpus.annotations, tmp_path / "run", config, work_dir=tmp_path)
+    result = train("run", config)
     best = result.history[result.best_epoch - 1]
     assert best.validation_ccc_valence > 0.8
     assert best.validation_ccc_arousal > 0.8
     assert best.train_loss < result.history[0].train_loss / 2
+
+
+def test_epochs_are_those_of_a_plain_loop(corpus, train, training: TrainConfig) -> None:
+    """Windows cut by hand, a step per batch of them, and the formulas of loss and warm-up written out."""
+    head = dataclasses.replace(
+        training.head, visual_features=16, audio_features=8, tcn_dropout=0.0, attention_dropout=0.0
+    )
+    config = dataclasses.replace(training, head=head, max_epochs=2, warmup_epochs=1, precision="float64")
+    result = train("run", config)
+
+    store = FeatureStore.open(corpus.store)
+    windows = []
+    for clip_id in (clip for clip in store.clip_ids if clip.startswith("t")):
+        size = len(store[clip_id].audio)
+        starts = sorted({*range(0, max(size - 20, 0), 12), max(size - 20, 0)})
+        windows += [(clip_id, start, min(size, 20)) for start in starts]
+    torch.manual_seed(config.seed)
+    plain = build_head(head).double()
+    optimizer = torch.optim.Adam(plain.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    generator = torch.Generator().manual_seed(config.seed)
+    best = None
+    for epoch in range(2):
+        order = torch.randperm(len(windows), generator=generator)
+        view = torch.randint(2, (len(windows),), generator=generator)
+        losses = []
+        for number, first in enumerate(range(0, len(windows), 4), start=1):
+            chosen = order[first : first + 4].tolist()
+            visual = torch.zeros(len(chosen), 20, 16, dtype=torch.float64)
+            audio = torch.zeros(len(chosen), 20, 8, dtype=torch.float64)
+            frame_mask = torch.zeros(len(chosen), 20, dtype=torch.bool)
+            truth = []
+            for place, index in enumerate(chosen):
+                clip_id, start, size = windows[index]
+                part = slice(start, start + size)
+                visual[place, :size] = torch.from_numpy(store[clip_id].visual[view[index], part]).double()
+                audio[place, :size] = torch.from_numpy(store[clip_id].audio[part]).double()
+                frame_mask[place, :size] = True
+                labels = corpus.labels[clip_id][part]
+                truth += [(place, row, *pair) for row, pair in enumerate(labels.tolist()) if -5 not in pair]
+            if epoch == 0:
+                optimizer.param_groups[0]["lr"] = config.lr * number / 3
+            places, rows, *targets = zip(*truth, strict=True)
+            said = plain(visual, audio, frame_mask)[list(places), list(rows)]
+            loss = torch.zeros((), dtype=torch.float64)
+            for column, target in enumerate(targets):
+                p, t = said[:, column], torch.tensor(target, dtype=torch.float32).double()
+                covariance = ((p - p.mean()) * (t - t.mean())).mean()
+                spread = p.var(correction=0) + t.var(correction=0) + (p.mean() - t.mean()) ** 2
+                loss = loss + 1 - 2 * covariance / spread
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert result.history[epoch].train_loss == pytest.approx(np.mean(losses), abs=1e-9)
+        if epoch + 1 == result.best_epoch:
+            best = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
+    assert best is not None
+    for name, tensor in best.items():
+        torch.testing.assert_close(result.head.state_dict()[name], tensor, rtol=0, atol=1e-9)
 
 
 def test_validation_score_is_that_of_the_saved_head(corpus, training, undisturbed) -> None:
@@ -85,29 +128,22 @@ def test_validation_score_is_that_of_the_saved_head(corpus, training, undisturbe
     assert not result.head.training
 
 
-def test_repeats_bit_for_bit(corpus, training, undisturbed, tmp_path: Path) -> None:
+def test_repeats_bit_for_bit(train, training, undisturbed, tmp_path: Path) -> None:
     torch.manual_seed(99)  # the caller's random state has no say
-    train_head(corpus.store, corpus.annotations, tmp_path / "run", training, work_dir=tmp_path / "work")
+    train("run", training)
     assert contents(tmp_path / "run") == contents(undisturbed[0])
 
 
-def test_leaves_the_callers_random_numbers_alone(corpus, training, tmp_path: Path) -> None:
+def test_leaves_the_callers_random_numbers_alone(train, training) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    train_head(
-        corpus.store,
-        corpus.annotations,
-        tmp_path,
-        dataclasses.replace(training, max_epochs=1),
-        work_dir=tmp_path / "work",
-    )
+    train("run", dataclasses.replace(training, max_epochs=1))
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_another_seed_gives_another_head(corpus, training, undisturbed, tmp_path: Path) -> None:
-    config = dataclasses.replace(training, seed=6)
-    train_head(corpus.store, corpus.annotations, tmp_path / "run", config, work_dir=tmp_path / "work")
+def test_another_seed_gives_another_head(train, training, undisturbed, tmp_path: Path) -> None:
+    train("run", dataclasses.replace(training, seed=6))
     assert contents(tmp_path / "run")["best.safetensors"] != contents(undisturbed[0])["best.safetensors"]
 
 
@@ -117,7 +153,12 @@ def test_files_of_a_run(corpus, training, undisturbed) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["train"]["head"]["visual_features"] == 16
     assert config["train"]["head"]["audio_features"] == 8
+    # Nothing is left open, not even what the head's name settles.
+    assert config["train"]["head"]["include_input"] is True
+    assert None not in config["train"]["head"].values()
     assert config["train"]["lr"] == training.lr
+    assert config["fold"] is None
+    assert config["num_processes"] == 1
     assert config["seed"] == 5
     assert config["best_epoch"] == result.best_epoch
     assert config["features"]["fingerprint"] == FeatureStore.open(corpus.store).fingerprint
@@ -130,7 +171,7 @@ def test_files_of_a_run(corpus, training, undisturbed) -> None:
     with (run / "training_log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [{key: float(value) for key, value in row.items()} for row in rows] == [
-        dataclasses.asdict(record) for record in result.history
+        record.values() for record in result.history
     ]
     # 11 windows in batches of 4: 3 steps in the epoch of warm-up, its last at the full rate.
     assert [float(row["lr"]) for row in rows] == [training.lr] * 4
@@ -139,197 +180,28 @@ def test_files_of_a_run(corpus, training, undisturbed) -> None:
         assert torch.equal(tensors[name], tensor), name
 
 
-def test_progress_and_no_state_left_behind(corpus, training, tmp_path: Path) -> None:
+def test_progress_and_no_state_left_behind(train, training, tmp_path: Path) -> None:
     lines: list[str] = []
-    train_head(
-        corpus.store,
-        corpus.annotations,
-        tmp_path / "run",
-        training,
-        work_dir=tmp_path / "work",
-        progress=lines.append,
-    )
+    train("run", training, progress=lines.append)
     assert lines[0] == (
         "train: 4 clips, 131 frames, 112 with labels, 11 windows; "
         "validation: 2 clips, 75 frames, 65 with labels, 6 windows"
     )
     assert [line.split()[1] for line in lines[1:]] == ["1/4", "2/4", "3/4", "4/4"]
     assert "windows/s" in lines[1]
+    assert "gate entropy visual " in lines[1]
     assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
 
 
-def test_early_stopping(corpus, training, tmp_path: Path) -> None:
+def test_early_stopping(train, training) -> None:
     # A rate this small changes no score in float32.
     config = dataclasses.replace(
         training, max_epochs=50, lr=1e-30, min_lr=1e-30, early_stop_patience=3, warmup_epochs=2
     )
-    result = train_head(
-        corpus.store, corpus.annotations, tmp_path / "run", config, work_dir=tmp_path / "work"
-    )
+    result = train("run", config)
     scores = [record.validation_ccc_mean for record in result.history]
     assert result.best_epoch == 1 + int(np.argmax(scores))
     assert len(scores) == max(result.best_epoch, 2) + 3
-
-
-class InterruptionError(Exception):
-    """Stands for whatever ends a run."""
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
-def test_resumes_after_any_epoch(corpus, training, undisturbed, tmp_path: Path, epochs: int) -> None:
-    def stop(line: str) -> None:
-        if line.startswith(f"epoch {epochs}/"):
-            raise InterruptionError
-
-    arguments = (corpus.store, corpus.annotations, tmp_path / "run", training)
-    with pytest.raises(InterruptionError):
-        train_head(*arguments, work_dir=tmp_path / "work", progress=stop)
-    assert not (tmp_path / "run").exists()
-    lines: list[str] = []
-    train_head(*arguments, work_dir=tmp_path / "work", resume=True, progress=lines.append)
-    assert lines[1].startswith(f"resume: going on after {epochs} epochs")
-    assert len(lines) == 2 + 4 - epochs
-    assert contents(tmp_path / "run") == contents(undisturbed[0])
-
-
-def test_the_best_head_is_kept_and_outlives_an_interruption(training, tmp_path: Path, write_corpus) -> None:
-    corpus = write_corpus(tmp_path)
-    for clip_id in ("v1", "v2"):
-        # What is learnt makes these scores worse, so that the best epoch is an early one.
-        labels = corpus.labels[clip_id]
-        negated = np.where(labels == -5, -5, -labels)
-        rows = "".join(f"{v},{a}\n" for v, a in negated)
-        (corpus.annotations / f"Validation_Set/{clip_id}.txt").write_text(f"valence,arousal\n{rows}")
-    config = dataclasses.replace(training, lr=1e-2)
-
-    def stop(line: str) -> None:
-        if line.startswith("epoch 3/"):
-            raise InterruptionError
-
-    whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
-    result = train_head(corpus.store, corpus.annotations, whole, config, work_dir=tmp_path / "work")
-    assert result.best_epoch < 3
-    with pytest.raises(InterruptionError):
-        train_head(
-            corpus.store, corpus.annotations, interrupted, config, work_dir=tmp_path / "work", progress=stop
-        )
-    train_head(corpus.store, corpus.annotations, interrupted, config, work_dir=tmp_path / "work", resume=True)
-    assert contents(interrupted) == contents(whole)
-    validation = EvaluateConfig(split="validation", batch_size=training.batch_size)
-    evaluation = evaluate_head(
-        corpus.store,
-        corpus.annotations,
-        whole / "best.safetensors",
-        tmp_path / "metrics.json",
-        config=validation,
-    )
-    best = max(record.validation_ccc_mean for record in result.history)
-    assert evaluation.metrics["mean_ccc"] == pytest.approx(best, abs=1e-12)
-
-
-def test_without_resume_a_run_starts_anew(corpus, training, undisturbed, tmp_path: Path) -> None:
-    def stop(line: str) -> None:
-        if line.startswith("epoch 2/"):
-            raise InterruptionError
-
-    arguments = (corpus.store, corpus.annotations, tmp_path / "run", training)
-    with pytest.raises(InterruptionError):
-        train_head(*arguments, work_dir=tmp_path / "work", progress=stop)
-    lines: list[str] = []
-    train_head(*arguments, work_dir=tmp_path / "work", progress=lines.append)
-    assert len(lines) == 1 + 4
-    assert contents(tmp_path / "run") == contents(undisturbed[0])
-
-
-SCRIPT = """
-import os, signal, sys, torch
-from pathlib import Path
-from cache.settings import load_section
-from tagf_head.config import TrainConfig
-from tagf_head.train import train_head
-torch.set_num_threads(1)
-store, annotations, out, work, params = map(Path, sys.argv[1:])
-config = load_section(params, "train", TrainConfig)
-
-def progress(line):
-    if line.startswith("epoch 2/"):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-train_head(store, annotations, out, config, work_dir=work, progress=progress)
-"""
-
-
-def test_resumes_after_sigkill(corpus, training, undisturbed, tmp_path: Path) -> None:
-    from cache.settings import to_mapping
-
-    config = dataclasses.replace(training, max_epochs=4)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": to_mapping(config)}))
-    arguments = [
-        corpus.store,
-        corpus.annotations,
-        tmp_path / "run",
-        tmp_path / "work",
-        tmp_path / "params.yaml",
-    ]
-    # By its own hand: a signal from here might come when the run is over.
-    killed = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)], cwd=Path(__file__).parents[2], check=False
-    )
-    assert killed.returncode == -signal.SIGKILL
-    lines: list[str] = []
-    train_head(
-        corpus.store,
-        corpus.annotations,
-        tmp_path / "run",
-        config,
-        work_dir=tmp_path / "work",
-        resume=True,
-        progress=lines.append,
-    )
-    assert lines[1].startswith("resume: going on after 2 epochs")
-    assert contents(tmp_path / "run") == contents(undisturbed[0])
-
-
-def test_a_damaged_state_starts_the_run_anew(corpus, training, undisturbed, tmp_path: Path) -> None:
-    def stop(line: str) -> None:
-        if line.startswith("epoch 2/"):
-            raise InterruptionError
-
-    arguments = (corpus.store, corpus.annotations, tmp_path / "run", training)
-    with pytest.raises(InterruptionError):
-        train_head(*arguments, work_dir=tmp_path / "work", progress=stop)
-    (state,) = (tmp_path / "work/training").iterdir()
-    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
-    lines: list[str] = []
-    train_head(*arguments, work_dir=tmp_path / "work", resume=True, progress=lines.append)
-    assert not any(line.startswith("resume") for line in lines)
-    assert contents(tmp_path / "run") == contents(undisturbed[0])
-
-
-def test_a_state_of_other_labels_is_not_taken_up(corpus, training, tmp_path: Path) -> None:
-    def stop(line: str) -> None:
-        if line.startswith("epoch 1/"):
-            raise InterruptionError
-
-    annotations = tmp_path / "annotations"
-    shutil.copytree(corpus.annotations, annotations)
-    with pytest.raises(InterruptionError):
-        train_head(
-            corpus.store, annotations, tmp_path / "run", training, work_dir=tmp_path / "work", progress=stop
-        )
-    path = annotations / "Validation_Set/v1.txt"
-    path.write_text(path.read_text().replace(",-5.0", ",0.5", 1))
-    lines: list[str] = []
-    train_head(
-        corpus.store,
-        annotations,
-        tmp_path / "run",
-        training,
-        work_dir=tmp_path / "work",
-        resume=True,
-        progress=lines.append,
-    )
-    assert not any(line.startswith("resume") for line in lines)
 
 
 def test_work_dir_from_the_environment(
@@ -347,13 +219,11 @@ def test_work_dir_from_the_environment(
 
 
 @pytest.mark.parametrize("name", [name for name in HEADS if name != "tagf"])
-def test_every_head_trains(corpus, training, tmp_path: Path, name: str) -> None:
+def test_every_head_trains(train, training, name: str) -> None:
     config = dataclasses.replace(
         training, max_epochs=2, ccc_over="window", head=dataclasses.replace(training.head, name=name)
     )
-    result = train_head(
-        corpus.store, corpus.annotations, tmp_path / "run", config, work_dir=tmp_path / "work"
-    )
+    result = train("run", config)
     assert len(result.history) == 2
     assert np.isfinite([record.train_loss for record in result.history]).all()
 
@@ -376,10 +246,10 @@ def test_windows_without_labels_do_no_harm(tmp_path: Path, write_corpus, trainin
     assert np.isfinite(result.history[0].train_loss)
 
 
-def test_divergence_is_named(corpus, training, tmp_path: Path) -> None:
+def test_divergence_is_named(train, training, tmp_path: Path) -> None:
     config = dataclasses.replace(training, lr=1e30, warmup_epochs=0)
     with pytest.raises((TrainingError, HeadError), match=r"lower train\.lr|have diverged"):
-        train_head(corpus.store, corpus.annotations, tmp_path / "run", config, work_dir=tmp_path / "work")
+        train("run", config)
     assert not (tmp_path / "run").exists()
 
 

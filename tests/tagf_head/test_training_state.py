@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from tagf_head import training_state
+from tagf_head.folds import Fold
 from tagf_head.training_state import TrainingStateFile, sources_digest, training_key
 
 
@@ -18,8 +21,11 @@ def key(training, **changes: Any) -> str:
         "config": training,
         "features_digest": "f" * 64,
         "annotations_digest": "a" * 64,
-        "clip_ids": ("t1", "v1"),
+        "train_clips": ("t1", "t2"),
+        "validation_clips": ("v1",),
+        "fold": None,
         "device": torch.device("cpu"),
+        "num_processes": 1,
     }
     return training_key(**{**facts, **changes})
 
@@ -31,7 +37,11 @@ def test_key_changes_with_all_that_changes_numbers(training, monkeypatch: pytest
         key(dataclasses.replace(training, head=dataclasses.replace(training.head, tcn_dropout=0.2))),
         key(training, features_digest="0" * 64),
         key(training, annotations_digest="0" * 64),
-        key(training, clip_ids=("v1", "t1")),
+        key(training, train_clips=("t2", "t1")),
+        key(training, train_clips=("t1",), validation_clips=("t2", "v1")),
+        key(training, fold=Fold(index=0, num_folds=6)),
+        key(training, fold=Fold(index=0, num_folds=5)),
+        key(training, num_processes=2),
         key(training, device=torch.device("cuda", 0)),
     ]
     monkeypatch.setattr(training_state, "sources_digest", lambda: "other code")
@@ -42,6 +52,8 @@ def test_key_changes_with_all_that_changes_numbers(training, monkeypatch: pytest
     assert len(set(keys)) == len(keys)
     monkeypatch.undo()
     assert key(training) == keys[0]
+    # Where the rows lie changes no number.
+    assert key(dataclasses.replace(training, rows_memory_gb=1.0)) == keys[0]
 
 
 def test_sources_digest_reads_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +99,48 @@ def test_no_damaged_state_is_loaded(tmp_path: Path) -> None:
         assert file.load() is None, length
     file.path.write_bytes(content)
     assert file.load() is not None
+
+
+def put(folder: Path, name: str, age_days: float, size_bytes: int = 0) -> Path:
+    """A state of another run."""
+    path = folder / "training" / name
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+    written_s = time.time() - age_days * 24 * 3600
+    os.utime(path, (written_s, written_s))
+    return path
+
+
+def test_states_that_nobody_goes_on_with_are_removed(tmp_path: Path) -> None:
+    old = put(tmp_path, "old.pt", 31)
+    young = [put(tmp_path, f"{age}.pt", age) for age in (29, 2, 0)]
+    other = put(tmp_path, "notes.txt", 100)
+    own = put(tmp_path, "k.pt", 100)
+    file = TrainingStateFile(tmp_path, "k")
+    assert file.load() is None
+    assert old.exists()  # only who writes cleans up
+    file.save({"epoch": 1})
+    assert not old.exists()
+    assert all(path.exists() for path in (*young, other, own))
+    # Once per run.
+    old = put(tmp_path, "old.pt", 31)
+    file.save({"epoch": 2})
+    assert old.exists()
+    TrainingStateFile(tmp_path, "k2").save({"epoch": 1})
+    assert not old.exists()
+
+
+def test_states_beyond_a_few_gigabytes_are_removed_from_the_oldest_on(tmp_path: Path) -> None:
+    # Sparse files: nothing is written.
+    ages = (20, 10, 5, 0.5)
+    states = [put(tmp_path, f"{age}.pt", age, 1_500_000_000) for age in ages]
+    TrainingStateFile(tmp_path, "k").save({"epoch": 1})
+    assert [path.exists() for path in states] == [False, False, True, True]
+    # A state of today may be another run's that goes on.
+    today = [put(tmp_path, f"today-{index}.pt", 0.1, 1_500_000_000) for index in range(4)]
+    TrainingStateFile(tmp_path, "k").save({"epoch": 1})
+    assert [path.exists() for path in (*states[2:], *today)] == [False, True, True, True, True, True]
 
 
 class Payload:

@@ -134,6 +134,7 @@ def test_problems_of_a_table(tmp_path: Path, media: dict[int, bytes]) -> None:
     put(tmp_path / "a.mp4", media[20])
     put(tmp_path / "bad.txt", "arousal;valence\n")
     put(tmp_path / "good.txt", labels(20))
+    put(tmp_path / "timed.csv", "Time [ms];valence;arousal\r\n" + "0;0,1;0,2\r\n" * 200)
     (tmp_path / "empty").mkdir()
     rows = [
         "clip_id,video,faces,annotation,split",
@@ -141,6 +142,7 @@ def test_problems_of_a_table(tmp_path: Path, media: dict[int, bytes]) -> None:
         "two,a.mp4,,,validation",
         "three,gone.mp4,gone,gone.txt,test",
         "four,a.mp4,,good.txt,",
+        "five,a.mp4,,timed.csv,train",
     ]
     plan = plan_extraction(put(tmp_path / "clips.csv", "\n".join(rows)), "manifest", CONFIG)
     assert [(clip.num_label_rows, clip.num_faces) for clip in plan.clips] == [
@@ -148,6 +150,7 @@ def test_problems_of_a_table(tmp_path: Path, media: dict[int, bytes]) -> None:
         (None, None),
         (None, 0),
         (20, None),
+        (200, None),
     ]
     text = "\n".join(plan.problems)
     assert len(plan.problems) == 7
