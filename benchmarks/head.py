@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from tagf_head.config import HeadConfig, Precision
 from tagf_head.heads import build_head
-from tagf_head.released_weights import load_named_weights
-from tagf_head.training_objective import TrainingObjective
+from tagf_head.heads.released_weights import load_named_weights
+from tagf_head.training.objective import TrainingObjective
 
 WINDOW, BATCH_SIZES = 300, (6, 64)
 Step = Callable[[], None]

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from training_corpus import VISUAL_FEATURES
 
-from tagf_head.data import Batch, SplitData
-from tagf_head.windows import WindowPlan
+from tagf_head.data.split_data import Batch, SplitData
+from tagf_head.data.windows import WindowPlan
 
 
 class NpyWindows(Dataset[tuple[Tensor, ...]]):

@@ -22,11 +22,11 @@ from machine import write_result
 
 from cache.settings import load_section, parse_settings, to_mapping
 from tagf_head.annotations import load_annotations
-from tagf_head.bootstrap import paired_ccc_difference
 from tagf_head.config import EvaluateConfig, HeadConfig, TrainConfig
-from tagf_head.data import SplitData, load_split, open_features
-from tagf_head.evaluate import Evaluation, evaluate_head
-from tagf_head.train import train_head
+from tagf_head.data.split_data import SplitData, load_split, open_features
+from tagf_head.evaluation.bootstrap import paired_ccc_difference
+from tagf_head.evaluation.evaluate import Evaluation, evaluate_head
+from tagf_head.training.train import train_head
 
 HEADS = ("tagf", "concat", "visual_only", "audio_only")
 

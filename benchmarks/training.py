@@ -39,13 +39,13 @@ from training_corpus import Corpus, write_corpus
 from pipeline.backbones import load_backbone
 from tagf_head.annotations import load_annotations
 from tagf_head.config import HeadConfig, TrainConfig
-from tagf_head.data import Batch, SplitData, load_split, open_features
+from tagf_head.data.rows import with_empty_row
+from tagf_head.data.split_data import Batch, SplitData, load_split, open_features
+from tagf_head.data.windows import WindowPlan, plan_windows
 from tagf_head.distributed import Processes
 from tagf_head.heads import build_head
-from tagf_head.rows import with_empty_row
-from tagf_head.training_objective import TrainingObjective
-from tagf_head.training_run import TrainingRun
-from tagf_head.windows import WindowPlan, plan_windows
+from tagf_head.training.objective import TrainingObjective
+from tagf_head.training.run import TrainingRun
 
 WINDOW, STRIDE = 300, 200
 CPU = torch.device("cpu")
@@ -60,8 +60,8 @@ import json, sys
 import torch
 from pathlib import Path
 from tagf_head.annotations import load_annotations
-from tagf_head.data import load_split, open_features
-from tagf_head.windows import plan_windows
+from tagf_head.data.split_data import load_split, open_features
+from tagf_head.data.windows import plan_windows
 
 def peak_mb():
     (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]

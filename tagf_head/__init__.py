@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tagf_head.ccc import concordance_correlation_coefficient
     from tagf_head.config import EvaluateConfig, HeadConfig, TrainConfig
-    from tagf_head.cross_validation import cross_validate
-    from tagf_head.evaluate import evaluate_head
+    from tagf_head.evaluation.evaluate import evaluate_head
     from tagf_head.heads import build_head
-    from tagf_head.train import train_head
+    from tagf_head.training.cross_validation import cross_validate
+    from tagf_head.training.train import train_head
 
 __all__ = [
     "EvaluateConfig",
@@ -33,9 +33,9 @@ _MODULES = {
     "TrainConfig": "tagf_head.config",
     "build_head": "tagf_head.heads",
     "concordance_correlation_coefficient": "tagf_head.ccc",
-    "cross_validate": "tagf_head.cross_validation",
-    "evaluate_head": "tagf_head.evaluate",
-    "train_head": "tagf_head.train",
+    "cross_validate": "tagf_head.training.cross_validation",
+    "evaluate_head": "tagf_head.evaluation.evaluate",
+    "train_head": "tagf_head.training.train",
 }
 
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from cache import CacheError, FeatureSpec
 from cache.settings import parse_settings, to_mapping
 from tagf_head.config import TrainConfig
+from tagf_head.data.folds import Fold
 from tagf_head.errors import CheckpointError
-from tagf_head.folds import Fold
 from tagf_head.heads import Head, build_head
 from tagf_head.run_folder import write_file
 

@@ -95,7 +95,7 @@ def test_second_repro_has_nothing_to_do(project):
 
 
 def test_head_code_retrains_without_extracting(project):
-    project.edit("tagf_head/tcn.py")
+    project.edit("tagf_head/layers/tcn.py")
     assert {"train", "evaluate"} <= project.changed()
     assert not {"corpus", "extract"} & project.changed()
 

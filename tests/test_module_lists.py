@@ -38,9 +38,9 @@ def closure(graph: grimp.ImportGraph, module: str) -> set[str]:
         ("corpus", ["pipeline.sample_corpus"]),
         # What makes a clip's rows, names them and writes them; not what schedules, shows or reports.
         ("extract", ["pipeline.extract", "pipeline.feature_spec", "cache.pack"]),
-        ("train", ["tagf_head.train"]),
-        ("evaluate", ["tagf_head.evaluate"]),
-        ("results", ["tagf_head.results"]),
+        ("train", ["tagf_head.training.train"]),
+        ("evaluate", ["tagf_head.evaluation.evaluate"]),
+        ("results", ["tagf_head.evaluation.results"]),
     ],
 )
 def test_code_dependencies_of_a_stage_are_what_its_entries_import(graph, stages, stage, entries):

@@ -64,7 +64,7 @@ def command(
     from cache.settings import load_section
     from pipeline.cli.metrics_table import print_metrics
     from tagf_head.config import EvaluateConfig
-    from tagf_head.evaluate import evaluate_head
+    from tagf_head.evaluation.evaluate import evaluate_head
 
     config = load_section(params, "evaluate", EvaluateConfig) if params else EvaluateConfig()
     if split is not None:

@@ -29,7 +29,7 @@ def command(
     Example:
         tagf results runs/tagf runs/concat --annotations data/corpus/annotations --reference concat
     """
-    from tagf_head.results import collect_results
+    from tagf_head.evaluation.results import collect_results
 
     table = collect_results(runs, annotations, split, reference=reference).as_markdown()
     if markdown is not None:

@@ -73,8 +73,8 @@ def command(
         torchrun --nproc-per-node 4 --no-python tagf train --features data/features.zarr \\
             --annotations data/corpus/annotations --out runs/tagf --params params.yaml
     """
-    from tagf_head.folds import Fold
-    from tagf_head.train import train_head
+    from tagf_head.data.folds import Fold
+    from tagf_head.training.train import train_head
 
     config = _train_config(params, head, seed)
     shared: dict[str, Any] = {
@@ -89,7 +89,7 @@ def command(
             "--fold needs the number of folds; set evaluate.folds in the settings (--params), e.g. to 6"
         )
     if fold == ALL_FOLDS:
-        from tagf_head.cross_validation import cross_validate
+        from tagf_head.training.cross_validation import cross_validate
 
         cross_validate(features, annotations, out, config, evaluate.folds, evaluate=evaluate, **shared)
     else:

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from tagf_head.head_config import ResolvedHeadConfig
 from tagf_head.heads.head import Head
-from tagf_head.regressor import Regressor
-from tagf_head.stream_encoder import audio_encoder
+from tagf_head.layers.regressor import Regressor
+from tagf_head.layers.stream_encoder import audio_encoder
 
 
 class AudioOnlyHead(Head):

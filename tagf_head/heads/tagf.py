@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tagf_head.head_config import ResolvedHeadConfig
 from tagf_head.heads.head import Head
-from tagf_head.joint_cross_attention import JointCrossAttention
-from tagf_head.regressor import Regressor
-from tagf_head.stream_encoder import audio_encoder, visual_encoder
-from tagf_head.temporal_gate import TemporalGate
+from tagf_head.layers.joint_cross_attention import JointCrossAttention
+from tagf_head.layers.regressor import Regressor
+from tagf_head.layers.stream_encoder import audio_encoder, visual_encoder
+from tagf_head.layers.temporal_gate import TemporalGate
 
 
 class TagfHead(Head):

@@ -17,7 +17,7 @@ from cache import ClipFeatures, ClipKey, FeatureSpec, PartStore, StreamSpec, pac
 from tagf_head.config import HeadConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from tagf_head.train import TrainResult
+    from tagf_head.training.train import TrainResult
 
 VISUAL_FEATURES, AUDIO_FEATURES = 16, 8
 
@@ -177,7 +177,7 @@ def undisturbed(
     corpus: Corpus, training: TrainConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, TrainResult]:
     """A run of the tiny training that nothing came in the way of: its folder, and what it gave."""
-    from tagf_head.train import train_head
+    from tagf_head.training.train import train_head
 
     directory = tmp_path_factory.mktemp("undisturbed")
     result = train_head(
@@ -189,7 +189,7 @@ def undisturbed(
 @pytest.fixture
 def train(corpus: Corpus, tmp_path: Path) -> Callable[..., TrainResult]:
     """Trains on the tiny corpus, into a folder of the test's, with a work folder of the test's."""
-    from tagf_head.train import train_head
+    from tagf_head.training.train import train_head
 
     def run(name: str, config: TrainConfig, **options: Any) -> TrainResult:
         return train_head(

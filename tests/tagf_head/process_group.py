@@ -44,7 +44,7 @@ def run_processes(
     """
     # Forked from a process that has torch loaded and has never computed anything, in a tenth of a second.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "torch.distributed", "tagf_head.train"])
+    context.set_forkserver_preload(["pytest", "torch.distributed", "tagf_head.training.train"])
     task = (folder, inspect.getfile(function), function.__name__, arguments, count, environment)
     processes = [
         # By path: test folders are not importable by name.

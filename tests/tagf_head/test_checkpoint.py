@@ -21,8 +21,8 @@ from tagf_head.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from tagf_head.data.folds import Fold
 from tagf_head.errors import CheckpointError
-from tagf_head.folds import Fold
 from tagf_head.heads import build_head
 
 

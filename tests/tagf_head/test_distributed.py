@@ -24,7 +24,7 @@ from tagf_head.distributed import (
     sum_over_processes,
 )
 from tagf_head.errors import TrainingError
-from tagf_head.masked_batch_norm import MaskedBatchNorm
+from tagf_head.layers.masked_batch_norm import MaskedBatchNorm
 
 # A batch of five windows, of which the second process has two, with fewer valid frames.
 NUM_WINDOWS, NUM_FRAMES = 5, 8

@@ -16,7 +16,9 @@ from tagf_head.errors import AnnotationError, CheckpointError, HeadError, Traini
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("module", ["tagf_head", "tagf_head.config", "tagf_head.errors", "tagf_head.metrics"])
+@pytest.mark.parametrize(
+    "module", ["tagf_head", "tagf_head.config", "tagf_head.errors", "tagf_head.evaluation.metrics"]
+)
 def test_import_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -39,7 +41,7 @@ def test_errors_are_one_family(error: type[Exception]) -> None:
     assert issubclass(error, ValueError)
 
 
-@pytest.mark.parametrize("module", ["ccc", "gate_weights", "metrics", "tcn"])
+@pytest.mark.parametrize("module", ["ccc", "evaluation.gate_weights", "evaluation.metrics", "layers.tcn"])
 def test_examples_in_docstrings(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"tagf_head.{module}"))
     assert result.attempted > 0

@@ -88,7 +88,7 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path:
         seen.append((arguments, options))
         return SimpleNamespace(metrics=METRICS)
 
-    monkeypatch.setattr("tagf_head.evaluate.evaluate_head", evaluate_head)
+    monkeypatch.setattr("tagf_head.evaluation.evaluate.evaluate_head", evaluate_head)
     (tmp_path / "params.yaml").write_text("evaluate:\n  split: validation\n  batch_size: 7\n")
     words = "--features f.zarr --annotations labels --checkpoint a --checkpoint b --out m.json"
     arguments = [*words.split(), "--params", str(tmp_path / "params.yaml")]

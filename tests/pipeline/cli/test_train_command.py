@@ -11,9 +11,9 @@ import yaml
 from click.testing import CliRunner
 
 from pipeline.cli.train import command
-from tagf_head import cross_validation, train
 from tagf_head.config import EvaluateConfig, TrainConfig
-from tagf_head.folds import Fold
+from tagf_head.data.folds import Fold
+from tagf_head.training import cross_validation, train
 
 ARGUMENTS = ["--features", "a.zarr", "--features", "b.zarr", "--annotations", "labels", "--out", "runs/x"]
 

@@ -1,0 +1,1 @@
+"""Rows and labels of some clips, and the windows that are cut out of them."""

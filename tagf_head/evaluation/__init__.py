@@ -1,0 +1,1 @@
+"""Predictions of heads, and what they are worth."""

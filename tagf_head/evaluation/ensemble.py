@@ -1,0 +1,201 @@
+"""Heads whose predictions are averaged, and who predicts which clip.
+
+On an official split every head predicts every clip. On the split `fold` a clip is predicted by the heads of
+its own fold alone, which have not seen it in training:
+
+    fold of the clip    0  0  1  2          heads of fold 0 predict the first two clips,
+    predicted by        A  A  B  C          and so on: out-of-fold predictions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cache import FeatureStore
+from tagf_head.annotations import Annotations, Split
+from tagf_head.checkpoint import Checkpoint, load_checkpoint
+from tagf_head.config import TARGETS, LabelConfig
+from tagf_head.data.folds import plan_folds
+from tagf_head.data.split_data import SplitData
+from tagf_head.data.windows import plan_windows
+from tagf_head.errors import CheckpointError
+from tagf_head.evaluation.gate_weights import GateTally, GateWeights
+from tagf_head.evaluation.stitching import predict_gated_rows
+
+_TRAINING_SPLITS: tuple[Split, ...] = ("train", "validation")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Member:
+    """One trained head and the file that it came from."""
+
+    path: Path
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ensemble:
+    """One head or several, trained on labels that were made in one way.
+
+    Attributes:
+        members: The heads, in the order in which they were given.
+    """
+
+    members: tuple[Member, ...]
+
+    @property
+    def labels(self) -> LabelConfig:
+        """How the heads' labels were made."""
+        return self.members[0].checkpoint.info.train.labels
+
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """Gates that all heads have, with the same candidates."""
+        heads = [member.checkpoint.head for member in self.members]
+        shapes = [member.checkpoint.info.train.head.resolved() for member in self.members]
+        if len({(shape.num_steps, shape.include_input) for shape in shapes}) > 1:
+            return ()
+        return tuple(name for name in heads[0].gate_names if all(name in head.gate_names for head in heads))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EnsemblePrediction:
+    """Mean over the heads that predict each row.
+
+    Attributes:
+        values: ``(N, 2)`` float64, valence and arousal.
+        gates: Gate -> its weights; those of `Ensemble.gate_names`.
+    """
+
+    values: NDArray[np.float64]
+    gates: dict[str, GateWeights]
+
+
+def load_ensemble(paths: Sequence[Path], *, device: torch.device) -> Ensemble:
+    """Read checkpoints.
+
+    Raises:
+        CheckpointError: There are none, one is given twice or cannot be used, or they were trained on labels
+            that were made in different ways.
+    """
+    if not paths:
+        raise CheckpointError("no checkpoint to evaluate; give at least one best.safetensors")
+    members = tuple(Member(path=path, checkpoint=load_checkpoint(path, device=device)) for path in paths)
+    first = members[0]
+    for index, member in enumerate(members):
+        if any(member.path.samefile(other.path) for other in members[:index]):
+            raise CheckpointError(f"{member.path} is given twice; give each head of an ensemble once")
+        labels, expected = (each.checkpoint.info.train.labels for each in (member, first))
+        if labels != expected:
+            raise CheckpointError(
+                f"{member.path} was trained on labels with {labels}, {first.path} on labels with "
+                f"{expected}; evaluate them one by one"
+            )
+    return Ensemble(members=members)
+
+
+def check_official_split(ensemble: Ensemble, split: Split) -> None:
+    """Refuse to evaluate heads on clips that a fold put into their training.
+
+    Raises:
+        CheckpointError: A head was trained on some folds, and the split's clips may be among them.
+    """
+    for member in ensemble.members:
+        fold = member.checkpoint.info.fold
+        if fold is not None and split in _TRAINING_SPLITS:
+            raise CheckpointError(
+                f"{member.path} is of fold {fold.index} of {fold.num_folds}: its training may have seen "
+                f"clips of split {split!r}; evaluate it on 'fold' (the clips that it has not seen) or 'test'"
+            )
+
+
+def unseen_clips(
+    ensemble: Ensemble, store: FeatureStore, annotations: Annotations
+) -> tuple[tuple[str, ...], ...]:
+    """The clips of each head's own fold, which its training has not seen.
+
+    Args:
+        ensemble: Heads of folds, as many of each fold.
+        store: The features that they were trained on.
+        annotations: The labels that they were trained on.
+
+    Raises:
+        CheckpointError: A head is of no fold, the heads are of different divisions into folds or unequally
+            many of each, or features or labels are not those of their training, so that the folds may have
+            moved.
+    """
+    annotations_digest = annotations.digest(_TRAINING_SPLITS)
+    num_of_fold: dict[int, int] = {}
+    num_folds = None
+    for member in ensemble.members:
+        info = member.checkpoint.info
+        if info.fold is None:
+            raise CheckpointError(
+                f"{member.path} was trained on the official split, not on folds; evaluate it on 'validation' "
+                "or 'test'"
+            )
+        num_folds = num_folds or info.fold.num_folds
+        if info.fold.num_folds != num_folds:
+            raise CheckpointError(
+                f"{member.path} is of one of {info.fold.num_folds} folds, {ensemble.members[0].path} of one "
+                f"of {num_folds}; evaluate heads of one cross-validation"
+            )
+        for what, trained_on, found in (
+            ("features", info.features_digest, store.digest),
+            ("labels", info.annotations_digest, annotations_digest),
+        ):
+            if trained_on != found:
+                raise CheckpointError(
+                    f"{member.path} was trained on other {what} (digest {trained_on[:12]}, here "
+                    f"{found[:12]}), so its folds may be others; train again, or evaluate it on 'test'"
+                )
+        num_of_fold[info.fold.index] = num_of_fold.get(info.fold.index, 0) + 1
+    if len(set(num_of_fold.values())) > 1:
+        raise CheckpointError(
+            "expected as many checkpoints of each fold, got "
+            + ", ".join(f"{count} of fold {fold}" for fold, count in sorted(num_of_fold.items()))
+        )
+    assert num_folds is not None
+    folds = plan_folds(annotations, store, num_folds).folds
+    return tuple(
+        folds[member.checkpoint.info.fold.index] for member in ensemble.members if member.checkpoint.info.fold
+    )
+
+
+def predict(
+    ensemble: Ensemble, data: SplitData, clips: Sequence[Sequence[str]], batch_size: int
+) -> EnsemblePrediction:
+    """Predictions of an ensemble: the mean, in float64, of what its heads say by themselves.
+
+    Args:
+        ensemble: The heads.
+        data: Clips, on the heads' device.
+        clips: For each head, the clips that it predicts; every clip is predicted by equally many heads.
+        batch_size: Windows per forward pass.
+
+    Raises:
+        HeadError: A prediction is not finite.
+    """
+    row_size = data.row_size
+    num_rows = int(row_size.sum())
+    total, num_heads = np.zeros((num_rows, len(TARGETS))), np.zeros(num_rows)
+    has_input = ensemble.members[0].checkpoint.info.train.head.resolved().include_input
+    tally = GateTally(num_rows, first_step=0 if has_input else 1)
+    for member, of_member in zip(ensemble.members, clips, strict=True):
+        settings, own = member.checkpoint.info.train, set(of_member)
+        is_own = np.array([clip_id in own for clip_id in data.clip_ids], np.bool_)
+        rows = np.repeat(is_own, row_size)
+        plan = plan_windows(row_size, settings.window, settings.stride)
+        found = predict_gated_rows(
+            member.checkpoint.head, data.rows, plan.select(is_own[plan.clip]), batch_size, wanted=rows
+        )
+        total[rows] += found.values
+        num_heads[rows] += 1
+        tally.add({name: found.gates[name] for name in ensemble.gate_names}, rows)
+    return EnsemblePrediction(values=total / num_heads[:, None], gates=tally.gates())

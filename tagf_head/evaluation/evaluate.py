@@ -1,0 +1,139 @@
+"""Evaluation of one head or an ensemble on some clips: metrics, predictions per frame, traces to plot.
+
+The metric is that of the ABAW challenges: windows that overlap are averaged per frame, then the CCC is
+taken over all labelled frames of the clips together. docs/evaluation.md has the formulas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tagf_head.annotations import load_annotations
+from tagf_head.config import EvaluateConfig
+from tagf_head.data.split_data import Features, load_clips, load_split, open_features
+from tagf_head.devices import resolve_device
+from tagf_head.errors import HeadError
+from tagf_head.evaluation.clip_metrics import ClipMetrics, clip_metrics, write_clip_metrics
+from tagf_head.evaluation.ensemble import check_official_split, load_ensemble, predict, unseen_clips
+from tagf_head.evaluation.gate_weights import GateWeights, write_gates
+from tagf_head.evaluation.metrics_file import metrics_content
+from tagf_head.evaluation.predictions import Predictions, write_predictions
+from tagf_head.evaluation.traces import write_traces
+from tagf_head.run_folder import write_file
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: Content of metrics.json.
+        predictions: One row per frame of the clips.
+        clips: Metrics of each clip.
+        gates: Gate -> the weights that it gave its candidates; empty for heads without gates.
+    """
+
+    metrics: dict[str, Any]
+    predictions: Predictions
+    clips: tuple[ClipMetrics, ...]
+    gates: dict[str, GateWeights]
+
+
+def evaluate_head(
+    features: Features,
+    annotations: Path,
+    checkpoint: Path | Sequence[Path],
+    out_metrics: Path,
+    predictions: Path | None = None,
+    plots: Path | None = None,
+    *,
+    config: EvaluateConfig,
+    clip_metrics_file: Path | None = None,
+    gates: Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Evaluation:
+    """Evaluate a checkpoint, or several as an ensemble, and write the results.
+
+    Args:
+        features: Feature store, or its path or URL, or those of several stores of one fingerprint, which must
+            be the checkpoint's.
+        annotations: The labels, as `load_annotations` takes them.
+        checkpoint: A run's best.safetensors. Of several, each predicts by itself, with its own windows, and
+            the predictions are averaged in float64. On the split `fold` each predicts the clips of its own
+            fold alone, so that the folds of a cross-validation give out-of-fold predictions.
+        out_metrics: Where to write metrics.json.
+        predictions: Where to write predictions.parquet, if at all.
+        plots: Where to write the traces of the first clips as CSV, if at all.
+        config: Split and batch size.
+        clip_metrics_file: Where to write the metrics of each clip as CSV, if at all.
+        gates: Where to write the gates' weights per frame as Parquet, if at all.
+        device: Where the rows and the heads live; ``auto`` is a GPU where there is one. The heads compute in
+            float32, or in float64 if they were trained in that.
+
+    Returns:
+        What was written, and more.
+
+    Raises:
+        HeadError: Checkpoint, labels or device cannot be used, or gates are asked for and the heads have none
+            in common.
+        StaleFeatureError: The store holds other features than those that a head was trained on.
+        CacheError: The store cannot be used.
+    """
+    target = resolve_device(device)
+    store = open_features(features)
+    paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else checkpoint
+    ensemble = load_ensemble([Path(path) for path in paths], device=target)
+    for member in ensemble.members:
+        store.require_spec(member.checkpoint.info.spec, where=str(member.path))
+    if gates is not None and not ensemble.gate_names:
+        raise HeadError(
+            f"{gates}: the heads ({', '.join(str(path) for path in paths)}) have no gates, or none in "
+            "common; leave the file of gates out"
+        )
+    annotated = load_annotations(annotations, ensemble.labels.gold_standard)
+    if config.split == "fold":
+        clips = unseen_clips(ensemble, store, annotated)
+        wanted = {clip_id for of_member in clips for clip_id in of_member}
+        clip_ids = [clip_id for clip_id in store.clip_ids if clip_id in wanted]
+        data = load_clips(store, annotated, clip_ids, name="fold", labels=ensemble.labels, device=target)
+    else:
+        check_official_split(ensemble, config.split)
+        data = load_split(store, annotated, config.split, labels=ensemble.labels, device=target)
+        clips = (data.clip_ids,) * len(ensemble.members)
+    predicted = predict(ensemble, data, clips, config.batch_size)
+    found = Predictions(
+        clip_ids=data.clip_ids,
+        row_size=data.row_size,
+        frame=data.source_frame,
+        time_s=data.time_s,
+        # Rounded before metrics are taken, so that whoever reads the file finds the same numbers.
+        values=predicted.values.astype(np.float32),
+        face_found=data.face_found,
+        groups=data.groups,
+    )
+    of_clips = clip_metrics(found, data.label, data.label_mask)
+    metrics = metrics_content(
+        found,
+        data,
+        of_clips,
+        ensemble,
+        predicted.gates,
+        ensemble_size=sum(data.clip_ids[0] in of_member for of_member in clips),
+    )
+    if predictions is not None:
+        write_predictions(predictions, found)
+    if plots is not None:
+        write_traces(plots, found, data, config.trace_clips)
+    if clip_metrics_file is not None:
+        write_clip_metrics(clip_metrics_file, of_clips)
+    if gates is not None:
+        write_gates(gates, found, predicted.gates)
+    write_file(out_metrics, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
+    return Evaluation(metrics=metrics, predictions=found, clips=of_clips, gates=predicted.gates)

@@ -1,0 +1,133 @@
+"""Predictions per frame, and the Parquet file that holds them.
+
+Columns: `clip_id` (string), `frame` (int64, index of the decoded picture in its video), `time_s` (float64,
+seconds on the container's timeline), `valence`, `arousal` (float32, in [-1, 1]), `face_found` (bool). Rows
+of a clip follow one another. The file's metadata say which clips belong together, so that whoever resamples
+the predictions draws the units of the evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tagf_head.data.clip_groups import ClipGroups, GroupUnit
+from tagf_head.errors import HeadError
+from tagf_head.run_folder import write_file
+
+_SCHEMA = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("frame", pa.int64()),
+        ("time_s", pa.float64()),
+        ("valence", pa.float32()),
+        ("arousal", pa.float32()),
+        ("face_found", pa.bool_()),
+    ]
+)
+# Of the metadata: the unit, and the group of each clip.
+_GROUPS_KEY = b"tagf.groups"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What a head says of every frame of some clips.
+
+    Attributes:
+        clip_ids: The C clips.
+        row_size: ``(C,)`` number of rows of each clip; N is their sum.
+        frame: ``(N,)`` int64, index of the decoded picture in its video.
+        time_s: ``(N,)`` float64.
+        values: ``(N, 2)`` float32, valence and arousal.
+        face_found: ``(N,)`` bool.
+        groups: Which of the clips belong together.
+    """
+
+    clip_ids: tuple[str, ...]
+    row_size: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    time_s: NDArray[np.float64]
+    values: NDArray[np.float32]
+    face_found: NDArray[np.bool_]
+    groups: ClipGroups
+
+
+def clip_column(predictions: Predictions) -> pa.Array:
+    """``(N,)`` clip id of every row."""
+    clip = pa.array(np.repeat(np.arange(len(predictions.clip_ids), dtype=np.int32), predictions.row_size))
+    return pa.DictionaryArray.from_arrays(clip, pa.array(predictions.clip_ids, pa.string())).cast(pa.string())
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as Parquet; the same predictions give the same bytes."""
+    columns = [
+        clip_column(predictions),
+        predictions.frame,
+        predictions.time_s,
+        predictions.values[:, 0],
+        predictions.values[:, 1],
+        predictions.face_found,
+    ]
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+    group = dict(zip(predictions.clip_ids, predictions.groups.group, strict=True))
+    groups = json.dumps({"unit": predictions.groups.unit, "group": group})
+    schema = _SCHEMA.with_metadata({_GROUPS_KEY: groups.encode()})
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
+    write_file(path, buffer.getvalue().to_pybytes())
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Inverse of `write_predictions`.
+
+    Raises:
+        HeadError: No such file, or not a predictions file.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise HeadError(
+            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); run the evaluation again"
+        ) from error
+    if not table.schema.equals(_SCHEMA):
+        raise HeadError(
+            f"{path} is not a predictions file: expected columns {', '.join(_SCHEMA.names)}, got "
+            f"{', '.join(f'{field.name} ({field.type})' for field in table.schema)}; run the evaluation again"
+        )
+    encoded = table["clip_id"].combine_chunks().dictionary_encode()
+    clip = np.asarray(encoded.indices)
+    starts = np.flatnonzero(np.diff(clip, prepend=-1))
+    clip_ids = tuple(encoded.dictionary.to_pylist())
+    if len(starts) != len(clip_ids):
+        raise HeadError(f"{path}: the rows of a clip must follow one another; run the evaluation again")
+    return Predictions(
+        clip_ids=clip_ids,
+        row_size=np.diff(starts, append=len(clip)),
+        frame=table["frame"].to_numpy(),
+        time_s=table["time_s"].to_numpy(),
+        values=np.stack([table[name].to_numpy() for name in ("valence", "arousal")], axis=1),
+        face_found=table["face_found"].to_numpy(),
+        groups=_read_groups(path, (table.schema.metadata or {}).get(_GROUPS_KEY), clip_ids),
+    )
+
+
+def _read_groups(path: Path, metadata: bytes | None, clip_ids: Sequence[str]) -> ClipGroups:
+    try:
+        groups = json.loads(metadata or b"")
+        unit = groups["unit"]
+        if unit not in get_args(GroupUnit):
+            raise ValueError(f"unknown unit {unit!r}")
+        return ClipGroups(unit=unit, group=tuple(groups["group"][clip_id] for clip_id in clip_ids))
+    except (ValueError, KeyError, TypeError) as error:
+        raise HeadError(
+            f"{path}: its metadata do not say which clips belong together ({error!r}); run the evaluation "
+            "again"
+        ) from error

@@ -1,0 +1,217 @@
+"""One prediction per frame out of overlapping windows: the mean over the windows that cover the frame.
+
+    windows      |---------|
+                        |---------|
+                                |---------|
+    count of a frame 1 1 2 2 1 1 2 2 1 1 1 1
+
+Letters in shapes: N rows, B windows in a batch, L frames of a window, K values per frame, M gate candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tagf_head.config import TARGETS
+from tagf_head.data.rows import FeatureRows
+from tagf_head.data.windows import WindowPlan
+from tagf_head.errors import HeadError
+
+if TYPE_CHECKING:
+    from tagf_head.heads.head import GatedPrediction
+
+# An accelerator's results are fetched this many batches at a time: each fetch waits until it is idle.
+_BATCHES_PER_FETCH = 16
+
+
+class Stitching:
+    """Sums and counts per row, in float64 on the CPU: an accelerator's atomic sums differ from run to run.
+
+    Stitchings of parts of a plan (one per process, say) are put together by adding up `sum` and `count`.
+
+    Args:
+        num_rows: Number of rows N of all clips.
+        num_values: Number of values K per frame.
+
+    Attributes:
+        sum: ``(N, K)`` float64, sum over the windows that cover each row.
+        count: ``(N,)`` int64, number of those windows.
+    """
+
+    def __init__(self, num_rows: int, num_values: int = len(TARGETS)) -> None:
+        self.sum = np.zeros((num_rows, num_values))
+        self.count = np.zeros(num_rows, np.int64)
+
+    def add(
+        self, first_row: NDArray[np.int64], length: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> None:
+        """Take in some windows.
+
+        Args:
+            first_row: ``(B,)`` row of each window's first frame.
+            length: ``(B,)`` frames of each window that are no padding.
+            values: ``(B, L, K)``; what stands in padding has no influence.
+        """
+        # A slice per window: gathering the rows by index takes some twenty times longer.
+        for start, size, window in zip(first_row.tolist(), length.tolist(), values, strict=True):
+            self.sum[start : start + size] += window[:size]
+            self.count[start : start + size] += 1
+
+    def mean(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """Mean over the windows that cover each row.
+
+        Args:
+            rows: ``(N,)``, true for the rows that are asked for; all of them by default.
+
+        Returns:
+            ``(rows, K)``.
+
+        Raises:
+            HeadError: One of the rows lies in no window, or its mean is not finite.
+        """
+        row = np.arange(len(self.count)) if rows is None else np.flatnonzero(rows)
+        count = self.count[row]
+        if not count.all():
+            raise HeadError(
+                f"row {row[np.argmin(count)]} lies in no window, {int((count == 0).sum())} of {len(row)} "
+                "rows do; plan windows with a stride of at most the window"
+            )
+        means = self.sum[row] / count[:, None]
+        if not np.isfinite(means).all():
+            first = int(np.argmin(np.isfinite(means).all(axis=1)))
+            raise HeadError(
+                f"the head predicts {means[first, : len(TARGETS)]} for row {row[first]}; its weights are "
+                "damaged or have diverged"
+            )
+        return means
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GatedRows:
+    """What a head says of N rows, and what its gates chose there.
+
+    Attributes:
+        values: ``(N, 2)`` float64, valence and arousal.
+        gates: Gate -> ``(N, M)`` float64 weights of its candidates, which sum to 1; empty for a head without
+            gates.
+    """
+
+    values: NDArray[np.float64]
+    gates: Mapping[str, NDArray[np.float64]]
+
+
+@torch.no_grad()
+def stitch_windows(head: nn.Module, rows: FeatureRows, plan: WindowPlan, batch_size: int) -> Stitching:
+    """Predictions of a head in evaluation mode, of a plan that may leave rows out.
+
+    Args:
+        head: On the device of `rows`; its mode is restored afterwards.
+        rows: Rows of the clips that `plan` indexes.
+        plan: Windows.
+        batch_size: Windows per forward pass.
+
+    Returns:
+        Sums and counts of valence and arousal.
+    """
+    with _evaluation_mode(head):
+        outputs = (
+            head(batch.visual, batch.audio, batch.frame_mask) for batch in rows.batches(plan, batch_size)
+        )
+        return _stitch(outputs, rows, plan)
+
+
+def predict_rows(
+    head: nn.Module, rows: FeatureRows, plan: WindowPlan, batch_size: int
+) -> NDArray[np.float64]:
+    """Predictions of a head in evaluation mode for every row.
+
+    Args:
+        head: On the device of `rows`; its mode is restored afterwards.
+        rows: Rows of the clips that `plan` indexes.
+        plan: Windows that cover every row.
+        batch_size: Windows per forward pass.
+
+    Returns:
+        ``(N, 2)`` valence and arousal, float64 whatever the precision of the forward pass.
+
+    Raises:
+        HeadError: A prediction is not finite, or a row lies in no window.
+    """
+    return stitch_windows(head, rows, plan, batch_size).mean()
+
+
+@torch.no_grad()
+def predict_gated_rows(
+    head: nn.Module,
+    rows: FeatureRows,
+    plan: WindowPlan,
+    batch_size: int,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+) -> GatedRows:
+    """As `predict_rows`, with the gates' weights, which are stitched like predictions.
+
+    Args:
+        head: A `tagf_head.heads.head.Head`, with or without gates.
+        rows: As for `predict_rows`.
+        plan: Windows that cover every wanted row.
+        batch_size: As for `predict_rows`.
+        wanted: ``(N,)``, true for the rows to return; all of them by default.
+
+    Raises:
+        HeadError: A prediction is not finite, or a wanted row lies in no window.
+    """
+    num_candidates: dict[str, int] = {}
+
+    def outputs() -> Iterator[Tensor]:
+        for batch in rows.batches(plan, batch_size):
+            found: GatedPrediction = head(batch.visual, batch.audio, batch.frame_mask, return_gates=True)
+            num_candidates.update({name: alpha.shape[-1] for name, alpha in found.gates.items()})
+            # (B, L, 2 + the M of every gate)
+            yield torch.cat([found.prediction, *found.gates.values()], dim=-1)
+
+    with _evaluation_mode(head):
+        means = _stitch(outputs(), rows, plan).mean(wanted)
+    bounds = np.cumsum([len(TARGETS), *num_candidates.values()]).tolist()
+    return GatedRows(
+        values=means[:, : len(TARGETS)],
+        gates={
+            name: means[:, start:stop]
+            for name, (start, stop) in zip(num_candidates, pairwise(bounds), strict=True)
+        },
+    )
+
+
+def _stitch(outputs: Iterable[Tensor], rows: FeatureRows, plan: WindowPlan) -> Stitching:
+    """Stitch ``(B, L, K)`` outputs for the windows of a plan in its order."""
+    row_start = np.cumsum(rows.row_size) - rows.row_size
+    first_row = row_start[plan.clip] + plan.start
+    stitching: Stitching | None = None
+    num_done = 0
+    outputs = iter(outputs)
+    while waiting := list(islice(outputs, _BATCHES_PER_FETCH)):
+        values = torch.cat(waiting).to("cpu", torch.float64).numpy()
+        stitching = stitching or Stitching(rows.num_rows, values.shape[-1])
+        done = slice(num_done, num_done + len(values))
+        stitching.add(first_row[done], plan.length[done], values)
+        num_done = done.stop
+    return stitching or Stitching(rows.num_rows)
+
+
+@contextmanager
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)

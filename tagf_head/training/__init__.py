@@ -1,0 +1,1 @@
+"""Training of one head, or of one for each fold."""
