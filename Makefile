@@ -35,7 +35,9 @@ bench: $(STAMP)
 	python benchmarks/faces.py
 	python benchmarks/many_clips.py
 	python benchmarks/memory.py
-	python benchmarks/store.py
+	OMP_NUM_THREADS=1 python benchmarks/store.py
+	python benchmarks/head.py
+	python benchmarks/training.py
 	dvc repro extract
 	OMP_NUM_THREADS=1 python benchmarks/sample_corpus.py
 

@@ -38,7 +38,7 @@ def make_batch(batch_size: int, device: torch.device) -> tuple[Tensor, ...]:
 def largest_difference(device: torch.device) -> float:
     """Between the predictions of the two heads with the same weights, in float64, in training mode."""
     plain = PlainTagf().double().to(device)
-    head = build_head(HeadConfig(tcn_dropout=0.0, attention_dropout=0.0)).double().to(device)
+    head = build_head(HeadConfig(causal=True, tcn_dropout=0.0, attention_dropout=0.0)).double().to(device)
     load_named_weights(head, plain_tensors(plain), NAMES)
     for module in plain.modules():
         if isinstance(module, nn.Dropout):
@@ -112,11 +112,13 @@ def main() -> None:
         for precision in ("float32", "bfloat16") if on_gpu else ("float32",):
             steps = {
                 "plain": training_step(PlainTagf(), batch, compiled=False, precision=precision),
-                "tagf": training_step(build_head(HeadConfig()), batch, compiled=False, precision=precision),
+                "tagf": training_step(
+                    build_head(HeadConfig(causal=True)), batch, compiled=False, precision=precision
+                ),
             }
             if on_gpu:
                 steps["tagf, compiled"] = training_step(
-                    build_head(HeadConfig()), batch, compiled=True, precision=precision
+                    build_head(HeadConfig(causal=True)), batch, compiled=True, precision=precision
                 )
             figures[f"batch {batch_size}, {precision}"] = compare(steps, arguments.rounds)
     write_result("head", {"device": str(device), "threads": torch.get_num_threads(), **figures})

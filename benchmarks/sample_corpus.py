@@ -90,7 +90,9 @@ def main(
                 for seed in range(num_seeds)
             ]
     options = "".join(f" --head {head}" for head in heads) if heads != HEADS else ""
-    figures["command"] = f"python benchmarks/sample_corpus.py{options} --reference {reference}"
+    figures["command"] = (
+        f"python benchmarks/sample_corpus.py{options} --reference {reference} --result {result}"
+    )
     write_result(result, figures)
 
 

@@ -22,10 +22,11 @@ Targets = Literal["together", "separate", "valence", "arousal"]
 #: In this order everywhere.
 HALVES: tuple[Targets, ...] = ("valence", "arousal")
 
-#: What holds where neither a setting nor the head's name says otherwise.
+#: What holds where neither a setting nor the head's name says otherwise. Causal or not was measured:
+#: docs/benchmarks.md, "Causal or not".
 _DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
-        "causal": True,
+        "causal": False,
         "share_steps": False,
         "include_input": True,
         "score": "learned",

@@ -12,7 +12,7 @@ from cache.settings import parse_settings, to_mapping
 from tagf_head.head_config import HeadConfig, ResolvedHeadConfig
 
 NAMED = ("causal", "share_steps", "include_input", "score", "time_mixing", "targets")
-DEFAULTS = (True, False, True, "learned", "none", "together")
+DEFAULTS = (False, False, True, "learned", "none", "together")
 
 
 def settled(config: HeadConfig) -> tuple[object, ...]:
@@ -25,7 +25,7 @@ def test_defaults(name: str) -> None:
 
 
 def test_paper_has_no_input_among_the_candidates() -> None:
-    assert settled(HeadConfig(name="paper")) == (True, False, False, "learned", "none", "together")
+    assert settled(HeadConfig(name="paper")) == (False, False, False, "learned", "none", "together")
 
 
 def test_released_is_settled_altogether() -> None:
@@ -48,7 +48,7 @@ def test_resolved_keeps_every_other_setting(name: str) -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        {"causal": False},
+        {"causal": True},
         {"share_steps": True},
         {"include_input": False},
         {"score": "channel_mean"},
@@ -127,11 +127,11 @@ def test_impossible_settings_are_named(setting: dict[str, Any], message: str) ->
 
 
 def test_an_even_kernel_is_possible_where_causal() -> None:
-    assert HeadConfig(kernel_size=4).resolved().causal
+    assert HeadConfig(kernel_size=4, causal=True).resolved().causal
 
 
 def test_settings_survive_a_file() -> None:
-    for config in (HeadConfig(), HeadConfig(name="released"), HeadConfig(score="channel_mean", causal=False)):
+    for config in (HeadConfig(), HeadConfig(name="released"), HeadConfig(score="channel_mean", causal=True)):
         assert parse_settings(HeadConfig, to_mapping(config), where="file") == config
         again = parse_settings(HeadConfig, to_mapping(config.resolved()), where="file")
         assert again.resolved() == config.resolved()
