@@ -48,7 +48,8 @@ def load_section(path: Path, section: str, cls: type[T]) -> T:
         raise SettingsError(f"{path}: expected a mapping of sections, got {_shown(document)}")
     if section not in document:
         sections = ", ".join(str(name) for name in document)
-        hint = _suggestion(section, document)
+        close = difflib.get_close_matches(section, [str(name) for name in document], n=1)
+        hint = f"; is {close[0]!r} misspelt?" if close else ""
         raise SettingsError(f"{path}: section {section!r} is missing{hint} (sections: {sections})")
     return parse_settings(cls, document[section], where=str(path), section=section)
 

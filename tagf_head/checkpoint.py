@@ -6,8 +6,9 @@ without its run folder. safetensors holds no code: a checkpoint from elsewhere c
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,11 +26,12 @@ from tagf_head.errors import CheckpointError
 from tagf_head.heads import Head, build_head
 from tagf_head.run_folder import write_file
 
-FORMAT = "tagf-head-2"
+FORMAT = "tagf-head-3"
 
 # One key alone: safetensors writes several in an order that differs from process to process.
 _METADATA_KEY = "tagf"
 _RANDOM_WEIGHTS = "random:"
+_NUM_DIGITS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ class RunInfo:
             )
         try:
             return cls(**cls._fields_of(mapping, where=where))
-        except (CacheError, KeyError, TypeError, AttributeError, ValueError) as error:
+        except (CacheError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise CheckpointError(
                 f"{where}: the checkpoint's description is damaged ({error}); train again"
             ) from error
@@ -121,16 +123,24 @@ class CheckpointInfo(RunInfo):
     Attributes:
         best_epoch: Epoch of these weights, counted from 1.
         validation_ccc: CCC of these weights on the validation split: `valence`, `arousal`, `mean`.
+        trained_on: `clip_digests` of the clips that it was trained on.
     """
 
     best_epoch: int
     validation_ccc: Mapping[str, float]
+    trained_on: tuple[str, ...]
+
+    def seen(self, clip_ids: Iterable[str]) -> list[str]:
+        """Those of some clips that the head was trained on."""
+        trained_on = {*self.trained_on}
+        return [clip_id for clip_id in clip_ids if clip_digests([clip_id])[0] in trained_on]
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, for the checkpoint's metadata and for config.yaml."""
         return super().to_mapping() | {
             "best_epoch": self.best_epoch,
             "validation_ccc": dict(self.validation_ccc),
+            "trained_on": list(self.trained_on),
         }
 
     @classmethod
@@ -138,6 +148,7 @@ class CheckpointInfo(RunInfo):
         return super()._fields_of(mapping, where=where) | {
             "best_epoch": int(mapping["best_epoch"]),
             "validation_ccc": {name: float(value) for name, value in mapping["validation_ccc"].items()},
+            "trained_on": tuple(str(digest) for digest in mapping["trained_on"]),
         }
 
 
@@ -147,6 +158,11 @@ class Checkpoint:
 
     head: Head
     info: CheckpointInfo
+
+
+def clip_digests(clip_ids: Iterable[str]) -> tuple[str, ...]:
+    """Digests of clip ids, sorted: a checkpoint that is given away names no people."""
+    return tuple(sorted(hashlib.sha256(clip_id.encode()).hexdigest()[:_NUM_DIGITS] for clip_id in clip_ids))
 
 
 def has_random_weights(spec: FeatureSpec) -> bool:
@@ -191,7 +207,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
         raise CheckpointError(
             f"{path} holds tensors but no description of a tagf head; give a run's best.safetensors"
         )
-    info = CheckpointInfo.from_mapping(json.loads(metadata[_METADATA_KEY]), where=str(path))
+    info = CheckpointInfo.from_mapping(_description(metadata[_METADATA_KEY], path), where=str(path))
     head = build_head(info.train.head).to(weights_dtype(info.train))
     try:
         head.load_state_dict(state)
@@ -201,3 +217,18 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
             f"{path} does not fit its own head {info.train.head.name!r} ({reason}); train again"
         ) from error
     return Checkpoint(head=head.to(device).eval(), info=info)
+
+
+def _description(text: str, path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint's description is no JSON ({error}); train again"
+        ) from error
+    if not isinstance(description, dict):
+        raise CheckpointError(
+            f"{path}: expected a JSON object as the checkpoint's description, got "
+            f"{type(description).__name__}; train again"
+        )
+    return description

@@ -23,6 +23,8 @@ EvaluatedSplit = Literal["train", "validation", "test", "fold"]
 #: In this order everywhere.
 TARGETS = ("valence", "arousal")
 MAX_DELAY_S = 60.0
+#: torch's generators take 64 bits.
+_SEED_LIMIT = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,8 @@ class TrainConfig:
         for name in ("weight_decay", "warmup_epochs", "plateau_patience", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.seed >= _SEED_LIMIT:
+            raise ValueError(f"seed must be below 2**63, got {self.seed}")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip must be positive, or null for none, got {self.gradient_clip}")
         if self.rows_memory_gb is not None and not self.rows_memory_gb >= 0:
@@ -170,12 +174,14 @@ class EvaluateConfig:
         batch_size: Windows per forward pass; has no influence on the result but rounding.
         trace_clips: Number of clips whose traces are written for `dvc plots`.
         folds: Number of folds for `tagf train --fold`; by default the official split alone.
+        rows_memory_gb: As for `TrainConfig`.
     """
 
     split: EvaluatedSplit = "test"
     batch_size: int = 16
     trace_clips: int = 3
     folds: int | None = None
+    rows_memory_gb: float | None = None
 
     def __post_init__(self) -> None:
         if self.folds is not None and self.folds < 2:
@@ -184,3 +190,5 @@ class EvaluateConfig:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.trace_clips < 0:
             raise ValueError(f"trace_clips must not be negative, got {self.trace_clips}")
+        if self.rows_memory_gb is not None and not self.rows_memory_gb >= 0:
+            raise ValueError(f"rows_memory_gb must not be negative, got {self.rows_memory_gb}")

@@ -72,8 +72,14 @@ def joined() -> Iterator[Processes]:
         return
     processes = Processes(rank=_number("RANK", 0), count=_number("WORLD_SIZE", 1), local_rank=local_rank)
     if processes.count == 1:
-        yield processes
+        # Whatever RANK says: some clusters set it for every job.
+        yield Processes()
         return
+    if not 0 <= processes.rank < processes.count:
+        raise TrainingError(
+            f"RANK={processes.rank} and WORLD_SIZE={processes.count}: expected 0 <= RANK < WORLD_SIZE; start "
+            "the processes with torchrun, or clear both for one process"
+        )
     try:
         dist.init_process_group()
     except (RuntimeError, ValueError) as error:

@@ -72,6 +72,7 @@ class HeadConfig:
         num_steps: Recursion steps T of joint cross-attention.
         share_steps: Whether the recursion's steps share their weights.
         attention_dropout: Dropout on correlations and on attended features.
+        gate_dropout: Dropout before the score `channel_mean`; eq. 7 has none.
         reference_length: Number of frames to which the correlations' sum over time is scaled; with
             `time_mixing: learned` the one number of frames that a window may have.
         include_input: Whether the recursion's input is one of the gate's candidates.
@@ -92,6 +93,7 @@ class HeadConfig:
     num_steps: int = 2
     share_steps: bool | None = None
     attention_dropout: float = 0.6
+    gate_dropout: float = 0.1
     reference_length: int = 300
     include_input: bool | None = None
     score: GateScore | None = None
@@ -110,7 +112,7 @@ class HeadConfig:
                 raise ValueError(f"{name} must list at least one positive width, got {list(channels)}")
         if self.kernel_size < 1:
             raise ValueError(f"kernel_size must be positive, got {self.kernel_size}")
-        for name in ("tcn_dropout", "attention_dropout"):
+        for name in ("tcn_dropout", "attention_dropout", "gate_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         for name, choices in _CHOICES.items():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import click
 
 from pipeline.cli import options
-
-Split = Literal["train", "validation", "test", "fold"]
+from tagf_head.config import EvaluatedSplit
 
 
 @click.command("evaluate")
@@ -26,7 +25,7 @@ Split = Literal["train", "validation", "test", "fold"]
 )
 @click.option(
     "--split",
-    type=click.Choice(get_args(Split)),
+    type=click.Choice(get_args(EvaluatedSplit)),
     help="By default the one in the settings, else test; fold takes the clips of each checkpoint's own fold.",
 )
 @click.option("--out", type=options.OUT, required=True, help="metrics.json to write.")
@@ -40,7 +39,7 @@ def command(
     features: tuple[str, ...],
     annotations: Path,
     checkpoints: tuple[Path, ...],
-    split: Split | None,
+    split: EvaluatedSplit | None,
     out: Path,
     predictions: Path | None,
     clip_metrics: Path | None,
@@ -77,7 +76,7 @@ def command(
         predictions,
         traces,
         config=config,
-        clip_metrics_file=clip_metrics,
+        clip_metrics=clip_metrics,
         gates=gates,
         device=device,
     )

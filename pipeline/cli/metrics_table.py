@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.cli.tables import print_table
+from tagf_head.data.clip_groups import counted
 
 _TARGETS = ("valence", "arousal")
 _METRICS = ("ccc", "pcc", "rmse", "mae", "sagr")
@@ -56,7 +57,7 @@ def _interval(values: Mapping[str, Any], name: str) -> str:
 
 def _notes(metrics: Mapping[str, Any]) -> Iterator[str]:
     interval = metrics["interval"]
-    units = f"{interval['num_units']} {interval['unit']}s"
+    units = counted(interval["num_units"], interval["unit"])
     yield f"Intervals: {interval['num_resamples']} bootstrap resamples of {units}."
     for name, gate in metrics.get("gates", {}).items():
         weights = ", ".join(f"{candidate} {weight:.3f}" for candidate, weight in gate["mean_weight"].items())

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import click
 
 from pipeline.cli import options
-
-Split = Literal["train", "validation", "test", "fold"]
+from tagf_head.config import EvaluatedSplit
 
 
 @click.command("results")
 @click.argument("runs", type=options.PATH, nargs=-1, required=True)
 @options.annotations_option
-@click.option("--split", type=click.Choice(get_args(Split)), default="test", show_default=True)
+@click.option("--split", type=click.Choice(get_args(EvaluatedSplit)), default="test", show_default=True)
 @click.option("--reference", help="Head to which the others are compared, pair by pair.")
 @click.option("--markdown", type=options.OUT, help="Markdown file to write the table to as well.")
 def command(
-    runs: tuple[Path, ...], annotations: Path, split: Split, reference: str | None, markdown: Path | None
+    runs: tuple[Path, ...],
+    annotations: Path,
+    split: EvaluatedSplit,
+    reference: str | None,
+    markdown: Path | None,
 ) -> None:
     """Print one table over the evaluated runs RUNS, with 95 % bootstrap intervals over groups of clips.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pipeline.cli import options
 
 if TYPE_CHECKING:
     from tagf_head.config import EvaluateConfig, TrainConfig
+    from tagf_head.training.train import TrainResult
 
 ALL_FOLDS = "all"
 
@@ -81,7 +83,7 @@ def command(
         "device": device, "resume": resume, "tensorboard": tensorboard, "progress": click.echo
     }  # fmt: skip
     if fold is None:
-        train_head(features, annotations, out, config, **shared)
+        _report(train_head(features, annotations, out, config, **shared), out)
         return
     evaluate = _evaluate_config(params)
     if evaluate.folds is None:
@@ -94,7 +96,17 @@ def command(
         cross_validate(features, annotations, out, config, evaluate.folds, evaluate=evaluate, **shared)
     else:
         chosen = Fold(index=int(fold), num_folds=evaluate.folds)
-        train_head(features, annotations, out, config, fold=chosen, **shared)
+        _report(train_head(features, annotations, out, config, fold=chosen, **shared), out)
+
+
+def _report(result: TrainResult, out: Path) -> None:
+    """The last line, in the first of several processes alone."""
+    if os.environ.get("RANK", "0") == "0":
+        score = result.info.validation_ccc["mean"]
+        click.echo(
+            f"best epoch {result.best_epoch} of {len(result.history)}: mean CCC {score:+.3f}, in "
+            f"{out / 'best.safetensors'}"
+        )
 
 
 def _train_config(params: Path | None, head: str | None, seed: int | None) -> TrainConfig:

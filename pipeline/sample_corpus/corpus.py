@@ -50,6 +50,7 @@ def write_sample_corpus(
 
         OUT/videos/ID.mp4                       H.264, AAC
         OUT/annotations/{Train,Validation,Test}_Set/ID.txt   one row per frame, -5 where not annotated
+        OUT/annotations/subjects.csv            who is seen: a person of its own in each clip
         OUT/episodes.csv                        when a modality lies
         OUT/corpus.json                         settings, versions, clips
 
@@ -131,6 +132,9 @@ def _write_labels(folder: Path, plans: Sequence[ClipPlan]) -> None:
     for plan in plans:
         text = "\n".join(["valence,arousal", *map(_label_row, labels(plan)), ""])
         (folder / plan.split / f"{plan.clip_id}.txt").write_text(text, encoding="utf-8")
+    # Every clip draws a person of its own.
+    subjects = "".join(f"{plan.clip_id},{plan.clip_id}\n" for plan in plans)
+    (folder / "subjects.csv").write_text("clip_id,subject\n" + subjects, encoding="utf-8")
 
 
 def _label_row(row: NDArray[np.float64]) -> str:

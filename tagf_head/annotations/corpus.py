@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tagf_head.annotations.clip_labels import AlignedLabels, ClipLabels
 from tagf_head.annotations.splits import SPLIT_FOLDERS, Split
+from tagf_head.annotations.timed_labels import TimedLabels
 from tagf_head.errors import AnnotationError
 
 _NUM_NAMED = 3
@@ -76,7 +77,7 @@ class Annotations:
             delay_s: The row at t is given the label that was noted for t + delay_s.
 
         Raises:
-            AnnotationError: The clip has no labels, or all of them lie before or after its frames.
+            AnnotationError: The clip has no labels, or all of them have times before or after its frames.
         """
         try:
             labels = self._labels[clip_id]
@@ -86,7 +87,13 @@ class Annotations:
                 f"{len(self._labels)} others; add them or leave the clip out"
             ) from None
         aligned = labels.align(source_frame, time_s, delay_s)
-        is_apart = len(time_s) > 0 and aligned.num_missing == len(time_s) and labels.num_labelled > 0
+        # Labels per frame have no times to be wrong, and may end before the rows of a part of a video begin.
+        is_apart = (
+            isinstance(labels, TimedLabels)
+            and len(time_s) > 0
+            and aligned.num_missing == len(time_s)
+            and labels.num_labelled > 0
+        )
         # A delay may well be longer than a short clip.
         if is_apart and labels.align(source_frame, time_s, 0.0).num_missing == len(time_s):
             raise AnnotationError(

@@ -30,7 +30,7 @@ class CsvTable:
         header_line: Number of the line of column names, counted from 1.
         columns: Column names as written.
         lines: Number of each row's line.
-        rows: One cell per column each; rows of empty cells are left out.
+        rows: One cell per column each; rows of empty cells are left out, unless they count.
     """
 
     path: Path
@@ -98,17 +98,21 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def parse_table(path: Path, text: str) -> CsvTable:
+def parse_table(path: Path, text: str, *, rows_count: bool = False) -> CsvTable:
     """Cells of a table.
 
     Args:
         path: The file, for messages.
         text: Its content.
+        rows_count: A row's place has a meaning: none is left out, and blank lines amid them and rows that
+            lack a cell are refused.
 
     Raises:
         AnnotationError: It is empty, or a line is no row of the table; names the line.
     """
     delimiter, header_line = _delimiter(text)
+    # Blank lines at the end are nothing; a tab there may stand between two empty cells.
+    text = text.rstrip(" \r\n" if delimiter == "\t" else None)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns: tuple[str, ...] | None = None
     lines: list[int] = []
@@ -124,7 +128,7 @@ def parse_table(path: Path, text: str) -> CsvTable:
                 f"{path}, line {line}: expected cells between {delimiter!r}, quoted with '\"' where they "
                 f"hold one, got: {error}; correct the line"
             ) from error
-        if line < header_line or not any(cells):
+        if line < header_line or (not any(cells) and (columns is None or not rows_count)):
             continue
         if columns is None:
             # The line's trailing separators are not columns without a name.
@@ -136,6 +140,12 @@ def parse_table(path: Path, text: str) -> CsvTable:
             raise AnnotationError(
                 f"{path}, line {line}: expected {len(columns)} cells ({shown(delimiter.join(columns))}), got "
                 f"{len(cells)}; separate columns by semicolons, or quote cells, where decimals have commas"
+            )
+        if rows_count and len(cells) < len(columns):
+            raise AnnotationError(
+                f"{path}, line {line}: expected {len(columns)} cells ({shown(delimiter.join(columns))}), got "
+                + (shown(repr(cells[0])) if any(cells) else "a blank line")
+                + "; correct or remove the line (what nobody annotated is -5, or an empty cell)"
             )
         lines.append(line)
         rows.append(tuple(cells[: len(columns)]) + ("",) * (len(columns) - len(cells)))
@@ -189,6 +199,6 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
     if not math.isfinite(value):
         raise AnnotationError(
             f"{path}, line {line}: expected a number or an empty cell in column {column!r}, got "
-            f"{shown(cell)!r}; correct the cell, or remove the column if it is no rater"
+            f"{shown(cell)!r}; correct the cell, or remove a column without labels"
         )
     return value

@@ -61,8 +61,8 @@ def augment(batch: Batch, config: AugmentConfig, generator: torch.Generator) -> 
 def _mix(batch: Batch, parameter: float, generator: torch.Generator) -> Batch:
     """Mixup (Zhang et al., 2018): each window becomes a share of itself and the rest of another one.
 
-    Only frames that both windows have, and labels of frames that both have labelled, are left. A window whose
-    partner has no frame at all (it fills up the batch) stays as it is.
+    A window's own row and label stay as they are where the partner has no frame, or no label for one that the
+    window has: a short partner would take the labels of a long window away.
     """
     num_windows, device = len(batch.frame_mask), batch.frame_mask.device
     partner = torch.randperm(num_windows, generator=generator, device=device)
@@ -70,21 +70,20 @@ def _mix(batch: Batch, parameter: float, generator: torch.Generator) -> Batch:
     gamma = torch._standard_gamma(
         torch.full((2, num_windows, 1, 1), parameter, dtype=torch.float64, device=device), generator
     )
-    is_alone = ~batch.frame_mask[partner].any(dim=1)  # (B,)
-    share = (gamma[0] / gamma.sum(dim=0)).float().masked_fill(is_alone[:, None, None], 1)  # (B, 1, 1)
-    frame_mask = batch.frame_mask & (batch.frame_mask[partner] | is_alone[:, None])
-    label_mask = batch.label_mask & (batch.label_mask[partner] | is_alone[:, None])
+    is_mixed = batch.frame_mask[partner] & (batch.label_mask[partner] | ~batch.label_mask)  # (B, L)
+    share = (gamma[0] / gamma.sum(dim=0)).float()  # (B, 1, 1)
+    share = torch.where(is_mixed[..., None], share, 1)  # (B, L, 1)
 
     def mixed(values: Tensor, mask: Tensor) -> Tensor:
         values = values.float()
         return (share * values + (1 - share) * values[partner]).masked_fill(~mask[..., None], 0)
 
     return Batch(
-        visual=mixed(batch.visual, frame_mask),
-        audio=mixed(batch.audio, frame_mask),
-        frame_mask=frame_mask,
-        label=mixed(batch.label, label_mask),
-        label_mask=label_mask,
+        visual=mixed(batch.visual, batch.frame_mask),
+        audio=mixed(batch.audio, batch.frame_mask),
+        frame_mask=batch.frame_mask,
+        label=mixed(batch.label, batch.label_mask),
+        label_mask=batch.label_mask,
     )
 
 

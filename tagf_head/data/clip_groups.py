@@ -1,7 +1,8 @@
 """Which clips belong together: folds never tear a group, and intervals resample whole groups.
 
 Clips of one subject resemble each other, so a head that was trained on some of them is not tested by the
-others, and they count as one draw. Where nobody says who is seen, clips of one media file are kept together.
+others, and they count as one draw. Where nobody says who is seen, clips of one media file are kept together;
+where it is known of some clips alone, they are kept together by both.
 
 Letters: C clips, N rows, G groups.
 """
@@ -15,7 +16,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-GroupUnit = Literal["subject", "media file", "clip"]
+GroupUnit = Literal[
+    "subject",
+    "media file",
+    "media file, with known subjects kept together",
+    "clip",
+    "clip, with known subjects kept together",
+]
 
 # Aff-Wild2 names the clips of a video that shows two people VIDEO, VIDEO_left and VIDEO_right.
 _SIDES = ("_left", "_right")
@@ -26,8 +33,8 @@ class ClipGroups:
     """The group of each of some clips.
 
     Attributes:
-        unit: What a group is. The clips of one video that shows two people are one group where the unit is a
-            media file or a clip.
+        unit: What a group is. The clips of one video that shows two people are one group, unless every
+            clip's subject is known.
         group: C names, one per clip.
     """
 
@@ -62,22 +69,43 @@ def clip_groups(
 
     Returns:
         Groups by subject where that is known of every clip; else by media file, where its digest is known of
-        every clip; else by clip. But for subjects, groups are named after the first of their videos.
+        every clip; else by clip. The latter two are joined where they show one known subject, and named after
+        the first of their videos.
     """
-    if clip_ids and all(subjects.get(clip_id) for clip_id in clip_ids):
-        return ClipGroups(unit="subject", group=tuple(subjects[clip_id] for clip_id in clip_ids))
+    known = [subjects.get(clip_id, "") for clip_id in clip_ids]
+    if clip_ids and all(known):
+        return ClipGroups(unit="subject", group=tuple(known))
+    files = [media_sha256.get(clip_id, "") for clip_id in clip_ids]
+    by_file = all(files)
     videos = [_video(clip_id) for clip_id in clip_ids]
-    if not all(media_sha256.get(clip_id) for clip_id in clip_ids):
-        return ClipGroups(unit="clip", group=tuple(videos))
-    # A video's two sides may have files of their own, and one file may be there under two names: groups are
-    # the connected components of "same video" and "same file".
-    first_of: dict[str, str] = {video: video for video in videos}
-    video_of_file: dict[str, str] = {}
-    for clip_id, video in zip(clip_ids, videos, strict=True):
-        other = video_of_file.setdefault(media_sha256[clip_id], video)
-        first, second = sorted((_first(first_of, video), _first(first_of, other)))
-        first_of[second] = first
-    return ClipGroups(unit="media file", group=tuple(_first(first_of, video) for video in videos))
+    # A video's two sides may have files of their own, one file may be there under two names, and a subject in
+    # several files: groups are the connected components of "same video", "same file" and "same subject".
+    first_of = {video: video for video in videos}
+    for marks in (files, known) if by_file else (known,):
+        video_of: dict[str, str] = {}
+        for mark, video in zip(marks, videos, strict=True):
+            other = video_of.setdefault(mark, video) if mark else video
+            first, second = sorted((_first(first_of, video), _first(first_of, other)))
+            first_of[second] = first
+    group = tuple(_first(first_of, video) for video in videos)
+    unit: GroupUnit = "media file" if by_file else "clip"
+    if any(known):
+        unit = (
+            "media file, with known subjects kept together"
+            if by_file
+            else "clip, with known subjects kept together"
+        )
+    return ClipGroups(unit=unit, group=group)
+
+
+def counted(number: int, unit: str) -> str:
+    """A number of groups, in words.
+
+    >>> counted(3, "media file, with known subjects kept together")
+    '3 media files, with known subjects kept together'
+    """
+    kind, comma, addition = unit.partition(",")
+    return f"{number} {kind}s{comma}{addition}"
 
 
 def _video(clip_id: str) -> str:

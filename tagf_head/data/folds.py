@@ -99,9 +99,9 @@ def plan_folds(annotations: Annotations, store: FeatureStore, num_folds: int) ->
     num_usable = sum(count > 0 for count in num_labelled.values())
     if num_usable < num_folds - first:
         raise AnnotationError(
-            f"{num_folds} folds by {groups.unit} need at least {num_folds - first} groups with labels"
+            f"{num_folds} folds need at least {num_folds - first} groups with labels"
             + (" beside the validation split" if official else "")
-            + f", {annotations.path} has {num_usable}; ask for fewer folds"
+            + f", {annotations.path} has {num_usable} (by {groups.unit}); ask for fewer folds"
         )
     fold_of_group = _spread(num_labelled, range(first, num_folds))
     folds: list[list[str]] = [[] for _ in range(num_folds)]
@@ -119,7 +119,7 @@ def _check_whole(
         example.setdefault((group, clip_id in official), clip_id)
         if (group, True) in example and (group, False) in example:
             raise AnnotationError(
-                f"{annotations.path}: {groups.unit} {group!r} is in the training split (clip "
+                f"{annotations.path}: group {group!r} (by {groups.unit}) is in the training split (clip "
                 f"{example[group, False]!r}) and in the validation split (clip {example[group, True]!r}), "
                 "but belongs to one fold; move its clips to one split, or all clips to train for folds "
                 "without an official one"

@@ -49,7 +49,7 @@ class ClipMetrics:
     moments: tuple[ConcordanceMoments, ConcordanceMoments]
 
 
-def clip_metrics(
+def metrics_of_clips(
     predictions: Predictions, label: NDArray[np.float32], label_mask: NDArray[np.bool_]
 ) -> tuple[ClipMetrics, ...]:
     """Metrics of every clip, in the predictions' order.

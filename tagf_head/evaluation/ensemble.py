@@ -29,6 +29,7 @@ from tagf_head.evaluation.gate_weights import GateTally, GateWeights
 from tagf_head.evaluation.stitching import predict_gated_rows
 
 _TRAINING_SPLITS: tuple[Split, ...] = ("train", "validation")
+_NUM_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,11 +101,13 @@ def load_ensemble(paths: Sequence[Path], *, device: torch.device) -> Ensemble:
     return Ensemble(members=members)
 
 
-def check_official_split(ensemble: Ensemble, split: Split) -> None:
-    """Refuse to evaluate heads on clips that a fold put into their training.
+def check_official_split(ensemble: Ensemble, split: Split, annotations: Annotations) -> None:
+    """Refuse to evaluate heads on clips that they were trained on, but for the training split.
 
     Raises:
-        CheckpointError: A head was trained on some folds, and the split's clips may be among them.
+        CheckpointError: A head was trained on some folds, and the split's clips may be among them; or on
+            clips that were of the training split then.
+        AnnotationError: There are no labels for the split.
     """
     for member in ensemble.members:
         fold = member.checkpoint.info.fold
@@ -112,6 +115,14 @@ def check_official_split(ensemble: Ensemble, split: Split) -> None:
             raise CheckpointError(
                 f"{member.path} is of fold {fold.index} of {fold.num_folds}: its training may have seen "
                 f"clips of split {split!r}; evaluate it on 'fold' (the clips that it has not seen) or 'test'"
+            )
+        seen = [] if split == "train" else member.checkpoint.info.seen(annotations.clip_ids(split))
+        if seen:
+            named = ", ".join(seen[:_NUM_NAMED]) + (", ..." if len(seen) > _NUM_NAMED else "")
+            raise CheckpointError(
+                f"{member.path} was trained on {len(seen)} of the clips of split {split!r} in "
+                f"{annotations.path}: {named}; move their labels back to the training split, or train again "
+                "on the splits as they are now"
             )
 
 

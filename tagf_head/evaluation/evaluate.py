@@ -20,7 +20,7 @@ from tagf_head.config import EvaluateConfig
 from tagf_head.data.split_data import Features, load_clips, load_split, open_features
 from tagf_head.devices import resolve_device
 from tagf_head.errors import HeadError
-from tagf_head.evaluation.clip_metrics import ClipMetrics, clip_metrics, write_clip_metrics
+from tagf_head.evaluation.clip_metrics import ClipMetrics, metrics_of_clips, write_clip_metrics
 from tagf_head.evaluation.ensemble import check_official_split, load_ensemble, predict, unseen_clips
 from tagf_head.evaluation.gate_weights import GateWeights, write_gates
 from tagf_head.evaluation.metrics_file import metrics_content
@@ -52,10 +52,10 @@ def evaluate_head(
     checkpoint: Path | Sequence[Path],
     out_metrics: Path,
     predictions: Path | None = None,
-    plots: Path | None = None,
+    traces: Path | None = None,
     *,
     config: EvaluateConfig,
-    clip_metrics_file: Path | None = None,
+    clip_metrics: Path | None = None,
     gates: Path | None = None,
     device: str | torch.device = "cpu",
 ) -> Evaluation:
@@ -70,9 +70,9 @@ def evaluate_head(
             fold alone, so that the folds of a cross-validation give out-of-fold predictions.
         out_metrics: Where to write metrics.json.
         predictions: Where to write predictions.parquet, if at all.
-        plots: Where to write the traces of the first clips as CSV, if at all.
-        config: Split and batch size.
-        clip_metrics_file: Where to write the metrics of each clip as CSV, if at all.
+        traces: Where to write the traces of the first clips as CSV, if at all.
+        config: Split, batch size and memory for rows.
+        clip_metrics: Where to write the metrics of each clip as CSV, if at all.
         gates: Where to write the gates' weights per frame as Parquet, if at all.
         device: Where the rows and the heads live; ``auto`` is a GPU where there is one. The heads compute in
             float32, or in float64 if they were trained in that.
@@ -102,10 +102,25 @@ def evaluate_head(
         clips = unseen_clips(ensemble, store, annotated)
         wanted = {clip_id for of_member in clips for clip_id in of_member}
         clip_ids = [clip_id for clip_id in store.clip_ids if clip_id in wanted]
-        data = load_clips(store, annotated, clip_ids, name="fold", labels=ensemble.labels, device=target)
+        data = load_clips(
+            store,
+            annotated,
+            clip_ids,
+            name="fold",
+            labels=ensemble.labels,
+            device=target,
+            rows_memory_gb=config.rows_memory_gb,
+        )
     else:
-        check_official_split(ensemble, config.split)
-        data = load_split(store, annotated, config.split, labels=ensemble.labels, device=target)
+        check_official_split(ensemble, config.split, annotated)
+        data = load_split(
+            store,
+            annotated,
+            config.split,
+            labels=ensemble.labels,
+            device=target,
+            rows_memory_gb=config.rows_memory_gb,
+        )
         clips = (data.clip_ids,) * len(ensemble.members)
     predicted = predict(ensemble, data, clips, config.batch_size)
     found = Predictions(
@@ -118,7 +133,7 @@ def evaluate_head(
         face_found=data.face_found,
         groups=data.groups,
     )
-    of_clips = clip_metrics(found, data.label, data.label_mask)
+    of_clips = metrics_of_clips(found, data.label, data.label_mask)
     metrics = metrics_content(
         found,
         data,
@@ -129,10 +144,10 @@ def evaluate_head(
     )
     if predictions is not None:
         write_predictions(predictions, found)
-    if plots is not None:
-        write_traces(plots, found, data, config.trace_clips)
-    if clip_metrics_file is not None:
-        write_clip_metrics(clip_metrics_file, of_clips)
+    if traces is not None:
+        write_traces(traces, found, data, config.trace_clips)
+    if clip_metrics is not None:
+        write_clip_metrics(clip_metrics, of_clips)
     if gates is not None:
         write_gates(gates, found, predicted.gates)
     write_file(out_metrics, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cache.file_digest import file_digest
 from tagf_head.config import TARGETS
 from tagf_head.data.split_data import SplitData
 from tagf_head.evaluation.bootstrap import CONFIDENCE, NUM_RESAMPLES, Interval, ccc_interval
@@ -71,6 +72,7 @@ def metrics_content(
         "labels": asdict(ensemble.labels),
         "head": " + ".join(dict.fromkeys(info.train.head.name for info in infos)),
         "num_heads": len(infos),
+        "checkpoints_sha256": [file_digest(member.path) for member in ensemble.members],
         "ensemble_size": ensemble_size,
         "seed": _only([info.train.seed for info in infos]),
         "random_weights": any(info.random_weights for info in infos),

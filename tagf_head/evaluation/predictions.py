@@ -2,8 +2,8 @@
 
 Columns: `clip_id` (string), `frame` (int64, index of the decoded picture in its video), `time_s` (float64,
 seconds on the container's timeline), `valence`, `arousal` (float32, in [-1, 1]), `face_found` (bool). Rows
-of a clip follow one another. The file's metadata say which clips belong together, so that whoever resamples
-the predictions draws the units of the evaluation.
+of a clip follow one another. The file's metadata name the clips, also those without any row, and say which
+belong together, so that whoever resamples the predictions draws the units of the evaluation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SCHEMA = pa.schema(
         ("face_found", pa.bool_()),
     ]
 )
-# Of the metadata: the unit, and the group of each clip.
+# Of the metadata: the unit, and the group of each clip, also of those that have no row.
 _GROUPS_KEY = b"tagf.groups"
 
 
@@ -105,27 +105,38 @@ def read_predictions(path: Path) -> Predictions:
     encoded = table["clip_id"].combine_chunks().dictionary_encode()
     clip = np.asarray(encoded.indices)
     starts = np.flatnonzero(np.diff(clip, prepend=-1))
-    clip_ids = tuple(encoded.dictionary.to_pylist())
-    if len(starts) != len(clip_ids):
+    found = tuple(encoded.dictionary.to_pylist())
+    if len(starts) != len(found):
         raise HeadError(f"{path}: the rows of a clip must follow one another; run the evaluation again")
+    size_of = dict(zip(found, np.diff(starts, append=len(clip)).tolist(), strict=True))
+    clip_ids, groups = _read_clips(path, (table.schema.metadata or {}).get(_GROUPS_KEY), found)
     return Predictions(
         clip_ids=clip_ids,
-        row_size=np.diff(starts, append=len(clip)),
+        row_size=np.array([size_of.get(clip_id, 0) for clip_id in clip_ids], np.int64),
         frame=table["frame"].to_numpy(),
         time_s=table["time_s"].to_numpy(),
         values=np.stack([table[name].to_numpy() for name in ("valence", "arousal")], axis=1),
         face_found=table["face_found"].to_numpy(),
-        groups=_read_groups(path, (table.schema.metadata or {}).get(_GROUPS_KEY), clip_ids),
+        groups=groups,
     )
 
 
-def _read_groups(path: Path, metadata: bytes | None, clip_ids: Sequence[str]) -> ClipGroups:
+def _read_clips(
+    path: Path, metadata: bytes | None, found: Sequence[str]
+) -> tuple[tuple[str, ...], ClipGroups]:
+    """All clips and their groups; those that have rows in the order of the rows, `found`."""
     try:
         groups = json.loads(metadata or b"")
         unit = groups["unit"]
         if unit not in get_args(GroupUnit):
             raise ValueError(f"unknown unit {unit!r}")
-        return ClipGroups(unit=unit, group=tuple(groups["group"][clip_id] for clip_id in clip_ids))
+        of_clip: dict[str, str] = groups["group"]
+        has_rows = {*found}
+        clip_ids = tuple(of_clip)
+        if [clip_id for clip_id in clip_ids if clip_id in has_rows] != [*found]:
+            # Somebody has put the clips' rows into another order.
+            clip_ids = (*found, *(clip_id for clip_id in clip_ids if clip_id not in has_rows))
+        return clip_ids, ClipGroups(unit=unit, group=tuple(of_clip[clip_id] for clip_id in clip_ids))
     except (ValueError, KeyError, TypeError) as error:
         raise HeadError(
             f"{path}: its metadata do not say which clips belong together ({error!r}); run the evaluation "

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.file_digest import file_digest
 from tagf_head.annotations import Annotations, load_annotations
 from tagf_head.config import EvaluatedSplit, LabelConfig
+from tagf_head.data.clip_groups import counted
 from tagf_head.errors import AnnotationError, HeadError
 from tagf_head.evaluation.bootstrap import CccIntervals, Interval, ccc_interval, paired_ccc_difference
 from tagf_head.evaluation.predictions import Predictions, read_predictions
-from tagf_head.run_folder import METRICS_FILE, PREDICTIONS_FILE
+from tagf_head.run_folder import CHECKPOINT_FILE, METRICS_FILE, PREDICTIONS_FILE
 
 _COLUMNS = ("head", "valence CCC", "arousal CCC", "mean CCC", "mean CCC minus {reference}")
 
@@ -89,7 +91,7 @@ class ResultsTable:
         return [header, *lines]
 
     def _notes(self) -> list[str]:
-        units = f"{self.rows[0].ccc.num_groups} {self.unit}s"
+        units = counted(self.rows[0].ccc.num_groups, self.unit)
         notes = [f"Split {self.split}; in brackets 95 % bootstrap intervals over {units}."]
         if self.random_weights:
             notes.append(
@@ -174,12 +176,18 @@ def _read_metrics(run: Path, split: str) -> _RunMetrics:
             labels=LabelConfig(**content["labels"]),
             random_weights=bool(content["random_weights"]),
         )
-        found_split = content["split"]
+        found_split, checkpoints = content["split"], content["checkpoints_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HeadError(f"{path} is missing or damaged ({error!r}); run the evaluation again") from error
     if found_split != split:
         raise HeadError(
             f"{path} is of split {found_split!r}, expected {split!r}; evaluate the run on {split!r}"
+        )
+    # A run that was trained again has the former head's metrics until it is evaluated.
+    checkpoint = run / CHECKPOINT_FILE
+    if checkpoint.is_file() and file_digest(checkpoint) not in checkpoints:
+        raise HeadError(
+            f"{path} is of another head than {checkpoint}, which was trained since; evaluate the run again"
         )
     return found
 

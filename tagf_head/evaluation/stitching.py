@@ -129,26 +129,6 @@ def stitch_windows(head: nn.Module, rows: FeatureRows, plan: WindowPlan, batch_s
         return _stitch(outputs, rows, plan)
 
 
-def predict_rows(
-    head: nn.Module, rows: FeatureRows, plan: WindowPlan, batch_size: int
-) -> NDArray[np.float64]:
-    """Predictions of a head in evaluation mode for every row.
-
-    Args:
-        head: On the device of `rows`; its mode is restored afterwards.
-        rows: Rows of the clips that `plan` indexes.
-        plan: Windows that cover every row.
-        batch_size: Windows per forward pass.
-
-    Returns:
-        ``(N, 2)`` valence and arousal, float64 whatever the precision of the forward pass.
-
-    Raises:
-        HeadError: A prediction is not finite, or a row lies in no window.
-    """
-    return stitch_windows(head, rows, plan, batch_size).mean()
-
-
 @torch.no_grad()
 def predict_gated_rows(
     head: nn.Module,
@@ -158,13 +138,14 @@ def predict_gated_rows(
     *,
     wanted: NDArray[np.bool_] | None = None,
 ) -> GatedRows:
-    """As `predict_rows`, with the gates' weights, which are stitched like predictions.
+    """Predictions of a head in evaluation mode, and its gates' weights, which are stitched like predictions.
 
     Args:
-        head: A `tagf_head.heads.head.Head`, with or without gates.
-        rows: As for `predict_rows`.
+        head: A `tagf_head.heads.head.Head`, with or without gates, on the device of `rows`; its mode is
+            restored afterwards.
+        rows: Rows of the clips that `plan` indexes.
         plan: Windows that cover every wanted row.
-        batch_size: As for `predict_rows`.
+        batch_size: Windows per forward pass.
         wanted: ``(N,)``, true for the rows to return; all of them by default.
 
     Raises:

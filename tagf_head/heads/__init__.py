@@ -18,7 +18,7 @@ from tagf_head.heads.separate import SeparateHeads
 from tagf_head.heads.tagf import TagfHead
 from tagf_head.heads.visual_only import VisualOnlyHead
 
-__all__ = ["HEADS", "GatedPrediction", "Head", "build_head", "head_names"]
+__all__ = ["HEADS", "GatedPrediction", "Head", "build_head"]
 
 HEADS: dict[str, Callable[[ResolvedHeadConfig], Head]] = {
     "tagf": TagfHead,
@@ -28,11 +28,6 @@ HEADS: dict[str, Callable[[ResolvedHeadConfig], Head]] = {
     "visual_only": VisualOnlyHead,
     "audio_only": AudioOnlyHead,
 }
-
-
-def head_names() -> tuple[str, ...]:
-    """Names of all heads, in the registry's order."""
-    return tuple(HEADS)
 
 
 def build_head(config: HeadConfig) -> Head:
@@ -49,7 +44,7 @@ def build_head(config: HeadConfig) -> Head:
     """
     if config.name not in HEADS:
         close = difflib.get_close_matches(config.name, HEADS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UnknownHeadError(f"head: {config.name!r} is not a head; {hint}(heads: {', '.join(HEADS)})")
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UnknownHeadError(f"head: {config.name!r} is not a head{hint} (heads: {', '.join(HEADS)})")
     build, resolved = HEADS[config.name], config.resolved()
     return SeparateHeads(build, resolved) if resolved.targets == "separate" else build(resolved)

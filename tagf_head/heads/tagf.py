@@ -41,8 +41,8 @@ class TagfHead(Head):
             reference_length=config.reference_length,
             mix_time=config.time_mixing == "learned",
         )
-        self.visual_gate = TemporalGate(visual_features, score=config.score)
-        self.audio_gate = TemporalGate(audio_features, score=config.score)
+        self.visual_gate = TemporalGate(visual_features, score=config.score, dropout=config.gate_dropout)
+        self.audio_gate = TemporalGate(audio_features, score=config.score, dropout=config.gate_dropout)
         self.regressor = Regressor(
             visual_features + audio_features, config.regressor_features, config.num_outputs
         )

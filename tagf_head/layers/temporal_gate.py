@@ -18,7 +18,6 @@ from tagf_head.layers.row_normalisation import normalize_rows
 
 #: Of the released code's score.
 TEMPERATURE = 0.1
-DROPOUT = 0.1
 
 
 class TemporalGate(nn.Module):
@@ -33,12 +32,17 @@ class TemporalGate(nn.Module):
     Args:
         num_features: Width D of a candidate, and of the LSTM's state per direction.
         score: Eq. 7's score, or the released code's, with which the LSTM's first states are learned.
+        dropout: Probability with which the released code's score drops a value.
     """
 
-    def __init__(self, num_features: int, *, score: GateScore) -> None:
+    def __init__(self, num_features: int, *, score: GateScore, dropout: float) -> None:
         super().__init__()
         self.lstm = BidirectionalLstm(num_features, learned_start=score == "channel_mean")
-        self.score = LearnedScore(num_features) if score == "learned" else ChannelMeanScore(num_features)
+        self.score = (
+            LearnedScore(num_features)
+            if score == "learned"
+            else ChannelMeanScore(num_features, dropout=dropout)
+        )
 
     def forward(self, candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Fuses the candidates frame by frame.
@@ -97,11 +101,12 @@ class ChannelMeanScore(nn.Module):
 
     Args:
         num_features: Width D of a candidate.
+        dropout: Probability with which a value is dropped.
     """
 
-    def __init__(self, num_features: int) -> None:
+    def __init__(self, num_features: int, *, dropout: float) -> None:
         super().__init__()
-        self.dropout = Dropout(DROPOUT)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(3 * num_features, 2 * num_features)
 
     def forward(self, candidate: Tensor, state: Tensor) -> Tensor:

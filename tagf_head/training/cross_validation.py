@@ -24,6 +24,7 @@ from tagf_head.data.split_data import Features, open_features
 from tagf_head.distributed import from_first, joined
 from tagf_head.evaluation.evaluate import evaluate_head
 from tagf_head.run_folder import CHECKPOINT_FILE, CLIP_METRICS_FILE, METRICS_FILE, PREDICTIONS_FILE
+from tagf_head.shared_failures import in_all, naming_lost_processes
 from tagf_head.training.train import train_head
 
 
@@ -70,7 +71,8 @@ def cross_validate(
         out: Folder of the cross-validation.
         config: Settings of every fold's training.
         num_folds: Number of folds, at least 2.
-        evaluate: Settings of the evaluation, of which the split does not count.
+        evaluate: Settings of the evaluation, of which the split does not count; where they leave the memory
+            for rows open, the training's holds.
         device: As for `train_head`.
         resume: Keep folds that are finished with the same settings, features and labels, and go on with the
             one that was interrupted.
@@ -84,10 +86,13 @@ def cross_validate(
             are.
         CacheError: The store cannot be used.
     """
-    store = open_features(features)
     report = progress or (lambda line: None)
     folds = []
-    with joined() as processes:
+    evaluate = replace(evaluate or EvaluateConfig(), split="fold")
+    if evaluate.rows_memory_gb is None:
+        evaluate = replace(evaluate, rows_memory_gb=config.rows_memory_gb)
+    with joined() as processes, naming_lost_processes(processes):
+        store = in_all(lambda: open_features(features))
         for index in range(num_folds):
 
             def report_fold(line: str, index: int = index) -> None:
@@ -115,8 +120,8 @@ def cross_validate(
                     [fold_folder(out, index) / CHECKPOINT_FILE for index in range(num_folds)],
                     out / METRICS_FILE,
                     out / PREDICTIONS_FILE,
-                    config=replace(evaluate or EvaluateConfig(), split="fold"),
-                    clip_metrics_file=out / CLIP_METRICS_FILE,
+                    config=evaluate,
+                    clip_metrics=out / CLIP_METRICS_FILE,
                     device=device,
                 ).metrics
             )

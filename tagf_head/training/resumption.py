@@ -44,7 +44,14 @@ def note_unfinished(out: Path, info: RunInfo) -> None:
 
 
 def finished_run(out: Path, info: RunInfo) -> FinishedRun | None:
-    """The very run that is asked for, where it has ended in this folder."""
+    """The very run that is asked for, where it has ended in this folder.
+
+    It has ended when all its files are there and the note that it has begun is not. A run that was killed
+    while it wrote them goes on from its state, and writes the same ones.
+    """
+    config = _read(out / CONFIG_FILE)
+    if config is None or config.key != info.key or (out / UNFINISHED_FILE).exists():
+        return None
     try:
         checkpoint = load_checkpoint(out / CHECKPOINT_FILE)
         history = read_log((out / LOG_FILE).read_bytes())
@@ -56,7 +63,7 @@ def finished_run(out: Path, info: RunInfo) -> FinishedRun | None:
 
 
 def why_anew(out: Path, info: RunInfo, store: FeatureStore) -> str | None:
-    """Why there is no state to go on from, although the folder holds a run.
+    """Why there is no state to go on from, if there is none, although the folder holds a run.
 
     Returns:
         One line to show; None where the folder holds no run.

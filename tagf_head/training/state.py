@@ -1,8 +1,9 @@
 """A training run's state after an epoch, from which the run goes on as if nothing had happened.
 
 The file lies in a work directory of its own, not in the run's folder, which DVC empties before a stage. Its
-name is a digest of everything that the run's numbers depend on, so that a state can only be found by the
-run that it belongs to. States of runs that nobody goes on with are removed after a while.
+name is a digest of everything that the run's numbers depend on and of the run's folder, so that a state can
+only be found by the run that it belongs to. States of runs that nobody goes on with are removed after a
+while.
 """
 
 from __future__ import annotations
@@ -95,10 +96,12 @@ class TrainingStateFile:
     Args:
         work_dir: Work directory, shared by all runs.
         key: The run's `training_key`.
+        out: The run's folder: runs of one key into several folders do not share a state.
     """
 
-    def __init__(self, work_dir: Path, key: str) -> None:
-        self.path = work_dir / "training" / f"{key}{_SUFFIX}"
+    def __init__(self, work_dir: Path, key: str, out: Path) -> None:
+        name = hashlib.sha256(json.dumps([key, str(out.resolve())]).encode()).hexdigest()
+        self.path = work_dir / "training" / f"{name}{_SUFFIX}"
         self._has_pruned = False
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ and so does a run that was killed and resumed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from platform import python_version
@@ -21,10 +21,10 @@ from torch import Tensor
 from cache import FeatureStore
 from cache.user_folders import default_work_dir
 from tagf_head.annotations import Annotations, Split, load_annotations, select_clips
-from tagf_head.checkpoint import CheckpointInfo, RunInfo, save_checkpoint, weights_dtype
+from tagf_head.checkpoint import CheckpointInfo, RunInfo, clip_digests, save_checkpoint, weights_dtype
 from tagf_head.config import TrainConfig
 from tagf_head.data.folds import Fold, plan_folds
-from tagf_head.data.split_data import Features, load_clips, open_features
+from tagf_head.data.split_data import Features, SplitData, load_clips, open_features
 from tagf_head.devices import resolve_device
 from tagf_head.distributed import Processes, from_first, gather_values, joined
 from tagf_head.errors import TrainingError
@@ -38,10 +38,13 @@ from tagf_head.run_folder import (
     UNFINISHED_FILE,
     write_file,
 )
+from tagf_head.shared_failures import in_all, naming_lost_processes
 from tagf_head.training.log import EpochRecord, TensorBoardLog, log_bytes
+from tagf_head.training.paced_saves import PacedSaves
 from tagf_head.training.resumption import finished_run, note_unfinished, why_anew
 from tagf_head.training.run import TrainingRun
 from tagf_head.training.state import TrainingStateFile, training_key
+from tagf_head.training.validation_labels import require_varying_labels
 
 _SPLITS: tuple[Split, ...] = ("train", "validation")
 
@@ -99,32 +102,37 @@ def train_head(
         fold: Fold that is held out for validation, instead of the official split.
         tensorboard: Write events to the folder `tensorboard` below `out`.
         work_dir: Where the state lies; `$TAGF_WORK_DIR` or the user's cache folder by default.
-        progress: Called with one line before training and one per epoch, once the epoch's state is safe.
+        progress: Called with one line before training and one per epoch. A run that an interrupt or an error
+            ends afterwards can go on after that epoch; for one that is killed see `PacedSaves`.
 
     Returns:
         The best epoch's head and the history.
 
     Raises:
-        HeadError: Labels, settings or device cannot be used, the loss is no longer finite, or the folder
-            holds a run on other features that is to be resumed.
+        HeadError: Labels, settings or device cannot be used, the loss is no longer finite, the folder holds a
+            run on other features that is to be resumed, or another process has failed.
         CacheError: The store cannot be used.
     """
-    with joined() as processes, ExitStack() as stack:
-        board = None
-        if tensorboard and processes.is_first:
-            board = stack.enter_context(closing(TensorBoardLog(Path(out) / TENSORBOARD_FOLDER)))
-        return _Training(
-            store=open_features(features),
-            annotations=load_annotations(Path(annotations), config.labels.gold_standard),
-            out=Path(out),
-            config=config,
-            device=resolve_device(device, processes),
-            processes=processes,
-            fold=fold,
-            work_dir=work_dir or default_work_dir(),
-            board=board,
-            report=progress if progress and processes.is_first else _say_nothing,
-        ).run(resume=resume)
+    with joined() as processes, ExitStack() as stack, naming_lost_processes(processes):
+
+        def begin() -> _Training:
+            board = None
+            if tensorboard and processes.is_first:
+                board = stack.enter_context(closing(TensorBoardLog(Path(out) / TENSORBOARD_FOLDER)))
+            return _Training(
+                store=open_features(features),
+                annotations=load_annotations(Path(annotations), config.labels.gold_standard),
+                out=Path(out),
+                config=config,
+                device=resolve_device(device, processes),
+                processes=processes,
+                fold=fold,
+                work_dir=work_dir or default_work_dir(),
+                board=board,
+                report=progress if progress and processes.is_first else _say_nothing,
+            )
+
+        return in_all(begin).run(resume=resume)
 
 
 class _Training:
@@ -164,13 +172,8 @@ class _Training:
             device=device,
             num_processes=processes.count,
         )
-        for rank, other in enumerate(gather_values(key)):
-            if other != key:
-                raise TrainingError(
-                    f"processes {processes.rank} and {rank} were started with different settings, features, "
-                    "labels or code; start all of them alike"
-                )
-        self._state_file = TrainingStateFile(work_dir, key)
+        self._state_file = TrainingStateFile(work_dir, key, out)
+        self._saves = PacedSaves(self._state_file)
         self._info = RunInfo(
             train=config,
             spec=store.spec,
@@ -184,9 +187,12 @@ class _Training:
 
     def run(self, *, resume: bool) -> TrainResult:
         """Train, or find that there is nothing left to do."""
+        self._check_that_all_are_alike()
         finished = from_first(lambda: finished_run(self._out, self._info)) if resume else None
         with _own_random_state(self._device):
             if finished is not None:
+                # A run that was killed at its very end has left its state.
+                from_first(self._state_file.discard)
                 info = finished.info
                 self._report(f"resume: the run in {self._out} has ended, its best epoch is {info.best_epoch}")
                 return TrainResult(head=self._head(finished.weights), info=info, history=finished.history)
@@ -195,11 +201,34 @@ class _Training:
                 self._go_on(run)
             if self._board is not None:
                 self._board.add(run.history)
-            while not run.is_over:
-                self._train_epoch(run)
-            return self._result(run)
+            try:
+                while not run.is_over:
+                    self._train_epoch(run)
+                return self._result(run)
+            except BaseException:
+                # What ended the run matters more than that it could not be saved.
+                with suppress(Exception):
+                    self._saves.catch_up()
+                raise
+
+    def _check_that_all_are_alike(self) -> None:
+        for rank, other in enumerate(gather_values(self._info.key)):
+            if other != self._info.key:
+                raise TrainingError(
+                    f"processes {self._processes.rank} and {rank} were started with different settings, "
+                    "features, labels or code; start all of them alike"
+                )
 
     def _prepared(self) -> TrainingRun:
+        train, validation = in_all(self._load)
+        run = TrainingRun(self._config, train, validation, self._device, self._processes)
+        self._report(run.describe())
+        if leak := _seen_on_both_sides(self._annotations, *self._clips):
+            self._report(leak)
+        return run
+
+    def _load(self) -> tuple[SplitData, SplitData]:
+        """What is trained on, and what the best epoch is chosen by."""
         train, validation = (
             load_clips(
                 self._store,
@@ -212,17 +241,19 @@ class _Training:
             )
             for name, clip_ids in zip(_SPLITS, self._clips, strict=True)
         )
-        run = TrainingRun(self._config, train, validation, self._device, self._processes)
-        self._report(run.describe())
-        return run
+        require_varying_labels(validation)
+        return train, validation
 
     def _go_on(self, run: TrainingRun) -> None:
         """Take up the state that a killed run left, where there is one."""
+        # First of all, since it refuses to replace a run on other features.
+        why = from_first(lambda: why_anew(self._out, self._info, self._store))
         state = from_first(self._state_file.load)
         if state is not None:
             run.load_state_dict(state)
+            from_first(lambda: note_unfinished(self._out, self._info))
             self._report(f"resume: going on after {run.epoch} epochs, from {self._state_file.path.parent}")
-        elif why := from_first(lambda: why_anew(self._out, self._info, self._store)):
+        elif why:
             self._report(why)
 
     def _train_epoch(self, run: TrainingRun) -> None:
@@ -230,9 +261,10 @@ class _Training:
         state = run.state_dict()
 
         def save() -> None:
-            self._state_file.save(state)
+            # Before the state: what the folder says decides whether a state is taken up.
             if run.epoch == 1:
                 note_unfinished(self._out, self._info)
+            self._saves.add(state)
 
         # Where the first process has no room to write, the others must not wait for it.
         from_first(save)
@@ -250,6 +282,7 @@ class _Training:
                 "arousal": best.validation_ccc_arousal,
                 "mean": best.validation_ccc_mean,
             },
+            trained_on=clip_digests(self._clips[0]),
         )
         from_first(lambda: self._write(run.best_head, info, run.history))
         return TrainResult(head=self._head(run.best_head), info=info, history=tuple(run.history))
@@ -263,11 +296,12 @@ class _Training:
     def _write(
         self, head: Mapping[str, Tensor], info: CheckpointInfo, history: Sequence[EpochRecord]
     ) -> None:
+        # `finished_run` relies on this order: a kill in between leaves the note or the state or both.
         save_checkpoint(self._out / CHECKPOINT_FILE, head, info)
         write_file(self._out / LOG_FILE, log_bytes(history))
         write_file(self._out / CONFIG_FILE, yaml.safe_dump(info.to_mapping(), sort_keys=False).encode())
         (self._out / UNFINISHED_FILE).unlink(missing_ok=True)
-        self._state_file.discard()
+        self._saves.discard()
 
 
 def _with_settled_head(config: TrainConfig, store: FeatureStore) -> TrainConfig:
@@ -288,6 +322,24 @@ def _clips_of(
         select_clips(annotations, split, store.clip_ids, features=store.where) for split in _SPLITS
     )
     return train, validation
+
+
+def _seen_on_both_sides(
+    annotations: Annotations, train: Sequence[str], validation: Sequence[str]
+) -> str | None:
+    """A warning where the official split has a subject in both; folds never do."""
+    trained_on = {
+        annotations.subjects[clip_id]: clip_id for clip_id in train if clip_id in annotations.subjects
+    }
+    for clip_id in validation:
+        subject = annotations.subjects.get(clip_id)
+        if subject in trained_on:
+            return (
+                f"warning: subject {subject!r} is trained on (clip {trained_on[subject]!r}) and validated on "
+                f"(clip {clip_id!r}), so that scores say little about other people; split by subject, or use "
+                "--fold"
+            )
+    return None
 
 
 def _versions(device: torch.device) -> dict[str, str]:

@@ -168,7 +168,7 @@ def test_load_section_reads_its_section_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tre: {}", r"section 'tree' is missing; did you mean 'tre'\? \(sections: tre\)"),
+        ("tre: {}", r"section 'tree' is missing; is 'tre' misspelt\? \(sections: tre\)"),
         ("[1, 2]", r"expected a mapping of sections, got \[1, 2\]"),
         ("", "expected a mapping of sections, got nothing"),
         ("tree:", "tree: expected a mapping of settings, got nothing"),

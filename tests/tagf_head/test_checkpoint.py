@@ -17,6 +17,7 @@ from cache import FeatureSpec, StreamSpec
 from tagf_head.checkpoint import (
     CheckpointInfo,
     RunInfo,
+    clip_digests,
     has_random_weights,
     load_checkpoint,
     save_checkpoint,
@@ -49,6 +50,7 @@ def info(training) -> CheckpointInfo:
         key="k" * 64,
         best_epoch=3,
         validation_ccc={"valence": 0.25, "arousal": 0.5, "mean": 0.375},
+        trained_on=clip_digests(["bo/1", "anna/1"]),
         versions={"torch": "2.11.0"},
     )
 
@@ -149,12 +151,13 @@ def test_a_truncated_checkpoint(tmp_path: Path, info: CheckpointInfo) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "tagf-head-0"}, "expected a checkpoint of format 'tagf-head-2', got 'tagf-head-0'"),
+        ({"format": "tagf-head-0"}, "expected a checkpoint of format 'tagf-head-3', got 'tagf-head-0'"),
         ({"train": {"window": -1}}, "description is damaged"),
         ({"features": {}}, "description is damaged"),
         ({"fold": {"index": 6, "num_folds": 6}}, "description is damaged"),
         ({"num_processes": None}, "description is damaged"),
         ({"best_epoch": "third"}, "description is damaged"),
+        ({"best_epoch": float("inf")}, "description is damaged"),
     ],
 )
 def test_descriptions_of_another_kind(
@@ -167,12 +170,39 @@ def test_descriptions_of_another_kind(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ("{", r"description is no JSON \(Expecting property name"),
+        ("", "description is no JSON"),
+        ("[" * 100_000, "description is no JSON"),
+        ("[1]", "expected a JSON object as the checkpoint's description, got list"),
+        ("null", "got NoneType; train again"),
+    ],
+)
+def test_descriptions_that_are_no_mapping(tmp_path: Path, description: str, message: str) -> None:
+    path = tmp_path / "best.safetensors"
+    save_file({"weight": torch.zeros(1)}, path, metadata={"tagf": description})
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_of_another_head(tmp_path: Path, info: CheckpointInfo) -> None:
     other = build_head(dataclasses.replace(info.train.head, name="concat")).state_dict()
     save_checkpoint(tmp_path / "best.safetensors", other, info)
     with pytest.raises(CheckpointError, match="does not fit its own head 'tagf'") as caught:
         load_checkpoint(tmp_path / "best.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_clips_that_were_trained_on_are_known_by_digest(tmp_path: Path, info: CheckpointInfo) -> None:
+    save_checkpoint(tmp_path / "best.safetensors", build_head(info.train.head).state_dict(), info)
+    assert b"anna" not in (tmp_path / "best.safetensors").read_bytes()
+    found = load_checkpoint(tmp_path / "best.safetensors").info
+    assert found.trained_on == tuple(sorted(found.trained_on))
+    assert found.seen(["anna/1", "anna/2", "bo/1", "bo"]) == ["anna/1", "bo/1"]
 
 
 def test_random_weights_are_told() -> None:

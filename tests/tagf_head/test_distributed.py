@@ -307,6 +307,22 @@ def test_an_environment_that_names_no_group(monkeypatch: pytest.MonkeyPatch) -> 
         pass
 
 
+def test_a_rank_alone_makes_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined() as processes:
+        assert processes == Processes()
+
+
+@pytest.mark.parametrize(("rank", "count"), [("2", "2"), ("-1", "2"), ("0", "0"), ("0", "-1")])
+def test_a_rank_beyond_the_processes(monkeypatch: pytest.MonkeyPatch, rank: str, count: str) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", count)
+    message = f"RANK={rank} and WORLD_SIZE={count}: expected 0 <= RANK < WORLD_SIZE; start the processes with"
+    with pytest.raises(TrainingError, match=message), joined():
+        pass
+
+
 @pytest.mark.parametrize(("num_items", "count"), [(6, 1), (6, 4), (7, 3), (3, 3)])
 def test_shares_cover_everything_once(num_items: int, count: int) -> None:
     items = list(range(num_items))

@@ -102,6 +102,6 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert positional == ((*places, None, None), (*places, Path("p"), Path("t")))
     assert [each["config"].split for each in options] == ["validation", "fold"]
     assert [each["config"].batch_size for each in options] == [7, 7]
-    assert [each["clip_metrics_file"] for each in options] == [None, Path("c")]
+    assert [each["clip_metrics"] for each in options] == [None, Path("c")]
     assert [each["gates"] for each in options] == [None, Path("g")]
     assert [each["device"] for each in options] == ["auto", "cpu"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -22,10 +24,15 @@ ARGUMENTS = ["--features", "a.zarr", "--features", "b.zarr", "--annotations", "l
 def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     """The calls of the two functions that train."""
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+    info = SimpleNamespace(validation_ccc={"mean": 0.25})
+    found = SimpleNamespace(info=info, best_epoch=2, history=(None,) * 7)
+
+    def call(*args: Any, name: str, **options: Any) -> SimpleNamespace:
+        calls.append((name, args, options))
+        return found
+
     for module, name in ((train, "train_head"), (cross_validation, "cross_validate")):
-        monkeypatch.setattr(
-            module, name, lambda *args, name=name, **options: calls.append((name, args, options))
-        )
+        monkeypatch.setattr(module, name, partial(call, name=name))
     return calls
 
 
@@ -42,7 +49,9 @@ def run(*arguments: str) -> click.testing.Result:
 
 
 def test_by_default_the_paper_holds(called) -> None:
-    assert run().exit_code == 0
+    done = run()
+    assert done.exit_code == 0
+    assert done.output == "best epoch 2 of 7: mean CCC +0.250, in runs/x/best.safetensors\n"
     ((name, arguments, options),) = called
     assert name == "train_head"
     assert arguments == (("a.zarr", "b.zarr"), Path("labels"), Path("runs/x"), TrainConfig())
@@ -101,3 +110,8 @@ def test_folds_need_their_number(called, fold: str) -> None:
     assert result.exit_code == 2
     assert "set evaluate.folds in the settings (--params), e.g. to 6" in result.output
     assert not called
+
+
+def test_the_first_process_alone_says_what_came_out(called, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert run().output == ""

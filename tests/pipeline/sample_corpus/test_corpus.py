@@ -72,7 +72,15 @@ def _labels_file(out: Path, clip_id: str) -> Path:
 def test_bytes_repeat_whatever_the_number_of_workers(written: Path, tmp_path: Path) -> None:
     write_sample_corpus(tmp_path / "again", _CONFIG, workers=2)
     assert _digests(tmp_path / "again") == _digests(written)
-    assert len(_digests(written)) == 4 + 4 + 2
+    assert len(_digests(written)) == 4 + 4 + 3
+
+
+def test_every_clip_shows_a_subject_of_its_own(written: Path) -> None:
+    with (written / "annotations/subjects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    clips = {path.stem for path in written.glob("annotations/*/*.txt")}
+    assert {row["clip_id"] for row in rows} == clips
+    assert len({row["subject"] for row in rows}) == len(clips)
 
 
 def test_every_clip_is_in_one_split(written: Path) -> None:

@@ -63,6 +63,13 @@ def test_labels_of_another_timeline_are_refused(tmp_path: Path) -> None:
     assert len(no_frames.mask) == 0
 
 
+def test_labels_per_frame_may_end_before_the_rows_begin(tmp_path: Path) -> None:
+    write(tmp_path, {"Train_Set/part.txt": "valence,arousal\n0.1,0.2\n0.3,0.4\n"})
+    rows = {"source_frame": np.arange(40, 43), "time_s": np.arange(40, 43) / 25}
+    aligned = load_annotations(tmp_path).align("part", **rows, delay_s=0.0)
+    assert (aligned.num_missing, aligned.num_surplus, aligned.mask.any()) == (3, 2, False)
+
+
 def test_digest_covers_labels_clips_splits_and_subjects(tmp_path: Path) -> None:
     def digest(name: str, files: dict[str, str], kind: str = "mean") -> str:
         return load_annotations(write(tmp_path / name, files), kind).digest(("train", "validation"))

@@ -43,6 +43,11 @@ def test_reads_rows_in_order() -> None:
         "valence\tarousal\n0.1\t-0.2\n-5\t-5\n",
         "valence,arousal\n0.1,-0.2\n,\n",
         "valence,arousal\n0.1,-0.2\nnan,0.3\n",
+        "sep=;\nvalence;arousal\n0,1;-0,2\n;\n",
+        '"valence","arousal"\n0.1,-0.2\nNA,NA\n',
+        "\n\nvalence,arousal\n0.1,-0.2\n-5,-5\n",
+        "valence\tarousal\n0.1\t-0.2\n\t\n\n",
+        "valence\tarousal\n0.1\t-0.2\n0.3\t",
     ],
 )
 def test_reads_what_other_programs_write(text: str) -> None:
@@ -50,7 +55,7 @@ def test_reads_what_other_programs_write(text: str) -> None:
     aligned = found.align(np.arange(2), np.arange(2) / 25, 0.0)
     np.testing.assert_array_equal(aligned.labels, np.float32([[0.1, -0.2], [0, 0]]))
     assert aligned.mask.tolist() == [True, False]
-    assert found.num_labelled == 1
+    assert (found.num_labelled, aligned.num_not_annotated) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +63,13 @@ def test_reads_what_other_programs_write(text: str) -> None:
     [
         ("0,0\n0.5,1.01\n", 3, "arousal must lie in [-1, 1] or be -5"),
         ("-5.5,0\n", 2, "valence must lie in [-1, 1] or be -5"),
-        ("0,inf\n", 2, "arousal must lie in [-1, 1]"),
+        ("0,inf\n", 2, "column 'arousal', got 'inf'"),
         ("0,0\n,\n0,2\n", 4, "arousal must lie in [-1, 1]"),
-        ("0,0\n0,0\nhalf,0\n", 4, "'half,0'"),
-        ("0,0\n\n0,0\n", 3, "got ''"),
-        ("0,0\n0.5\n", 3, "'0.5'"),
-        ("0,0,0\n", 2, "'0,0,0'"),
-        ("0,0\n# 0,0\n", 3, "'# 0,0'"),
+        ("0,0\n0,0\nhalf,0\n", 4, "column 'valence', got 'half'"),
+        ("0,0\n\n0,0\n", 3, "got a blank line"),
+        ("0,0\n0.5\n", 3, "got '0.5'"),
+        ("0,0,0\n", 2, "got 3"),
+        ("0,0\n# 0,0\n", 3, "column 'valence', got '# 0'"),
     ],
 )
 def test_malformed_rows_are_named(rows: str, line: int, got: str) -> None:
@@ -75,10 +80,14 @@ def test_malformed_rows_are_named(rows: str, line: int, got: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("header", ["arousal,valence", "0.1,0.2", ""])
-def test_header_is_checked(header: str) -> None:
-    with pytest.raises(AnnotationError, match=r"clip\.txt, line 1: expected the header 'valence,arousal'"):
+@pytest.mark.parametrize(("header", "line"), [("arousal,valence", 1), ("0.1,0.2", 1), ("", 2)])
+def test_header_is_checked(header: str, line: int) -> None:
+    with pytest.raises(
+        AnnotationError, match=rf"clip\.txt, line {line}: expected the header 'valence,arousal'"
+    ):
         parse_frame_labels(FILE, f"{header}\n0.1,0.2\n")
+    with pytest.raises(AnnotationError, match=r"clip\.txt: .* got an empty file"):
+        parse_frame_labels(FILE, "\n")
 
 
 def test_not_annotated_in_one_column_masks_the_row() -> None:
@@ -147,7 +156,8 @@ def test_a_delay_takes_the_nearest_picture_of_an_uneven_video() -> None:
             nearest = int(np.argmin(np.abs(time_s - wanted_s)))
             np.testing.assert_array_equal(aligned.labels[row], values[nearest])
             assert aligned.mask[row]
-    beyond = time_s + 1.234 > time_s[-1] + np.median(np.diff(time_s)) / 2
+    # The picture after the last one would come at the mean distance of the last fifty.
+    beyond = time_s + 1.234 > time_s[-1] + (time_s[-1] - time_s[-51]) / 50 / 2
     assert beyond.any()
     assert not aligned.mask[beyond].any()
     assert aligned.num_missing == beyond.sum()
@@ -156,9 +166,30 @@ def test_a_delay_takes_the_nearest_picture_of_an_uneven_video() -> None:
 def test_a_delay_meets_the_labels_of_pictures_that_the_store_left_out() -> None:
     values = np.linspace(-1, 1, 200, dtype=np.float32).reshape(100, 2)
     aligned = align(values, np.arange(0, 100, 5), 0.08)  # two pictures at 25 per second
-    np.testing.assert_array_equal(aligned.labels[:-1], values[2:97:5])
-    # Picture 97 is beyond the last row, 95, by less than half the usual distance: the last label holds.
-    np.testing.assert_array_equal(aligned.labels[-1], values[95])
+    # Picture 97 is beyond the last row, 95.
+    np.testing.assert_array_equal(aligned.labels, values[2::5])
+    early = align(values, np.arange(0, 100, 5), -0.08)
+    assert early.mask.tolist() == [False] + [True] * 19
+    np.testing.assert_array_equal(early.labels[1:], values[3:98:5])
+
+
+def test_a_delay_meets_the_labels_beyond_the_rows_of_a_part_of_a_video() -> None:
+    values = np.linspace(-1, 1, 140, dtype=np.float32).reshape(70, 2)
+    late, early = (align(values, np.arange(40, 60), delay_s) for delay_s in (0.4, -0.4))
+    np.testing.assert_array_equal(late.labels, values[50:70])
+    np.testing.assert_array_equal(early.labels, values[30:50])
+    assert counts(late) == counts(early) == (0, 0, 50)
+    # Two rows further, and the file ends.
+    assert align(values, np.arange(42, 62), 0.4).mask.tolist() == [True] * 18 + [False] * 2
+    # Steps of 33 and 34 ms, as Matroska has them at 30 per second.
+    rounded_s = np.round(np.arange(100, 300) / 30, 3)
+    many = np.linspace(-1, 1, 800, dtype=np.float32).reshape(400, 2)
+    for delay_s, start in ((2.0, 160), (-2.0, 40)):
+        shifted = FrameLabels(values=many).align(np.arange(100, 300), rounded_s, delay_s)
+        np.testing.assert_array_equal(shifted.labels, many[start : start + 200])
+    # Each picture has four rows, at 40 rows per second.
+    repeated = FrameLabels(values=values).align(np.repeat(np.arange(40, 43), 4), np.arange(12) / 40, 0.2)
+    np.testing.assert_array_equal(repeated.labels, np.repeat(values[42:45], 4, axis=0))
 
 
 def test_a_lone_frame_has_no_other_picture() -> None:

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from tagf_head.data.clip_groups import clip_groups
+from tagf_head.data.clip_groups import clip_groups, counted
 
 VIDEOS = ("10-60", "10-60_left", "10-60_right", "2", "left_2", "2_left_x")
 
@@ -17,10 +17,22 @@ def test_subjects_where_every_clip_has_one() -> None:
     groups = clip_groups(clips, subjects=subjects, media_sha256=dict.fromkeys(clips, "f" * 64))
     assert (groups.unit, groups.group) == ("subject", ("anna", "bo", "cem", "anna"))
     assert groups.num_groups == 3
-    # One clip without a subject, and it is no longer known who is alike.
-    del subjects["c"]
+
+
+def test_some_known_subjects_join_media_files() -> None:
+    clips = ("a", "b_left", "b_right", "c", "d", "e")
+    subjects = {"a": "anna", "b_left": "bo", "c": "anna", "d": "bo", "e": ""}
     groups = clip_groups(clips, subjects=subjects, media_sha256={clip: clip for clip in clips})
-    assert (groups.unit, groups.group) == ("media file", ("a", "b", "b", "c"))
+    assert groups.unit == "media file, with known subjects kept together"
+    assert groups.group == ("a", "b", "b", "a", "b", "e")
+    assert counted(groups.num_groups, groups.unit) == "3 media files, with known subjects kept together"
+    without = clip_groups(clips, subjects=subjects, media_sha256={})
+    assert (without.unit, without.group) == ("clip, with known subjects kept together", groups.group)
+    # Of one file, two names and a subject, each alone joins two of them.
+    digests = {"x": "1", "y": "1", "z": "2", "w": "3"}
+    for order in permutations(digests):
+        found = clip_groups(order, subjects={"y": "anna", "z": "anna"}, media_sha256=digests)
+        assert dict(zip(order, found.group, strict=True)) == {"w": "w", "x": "x", "y": "x", "z": "x"}
 
 
 def test_sides_of_a_video_are_one_group() -> None:

@@ -97,6 +97,12 @@ def test_groups_are_never_torn() -> None:
     assert folds.unit == "subject"
     of_fold = [{subjects[clip] for clip in fold} for fold in folds.folds]
     assert sorted(name for each in of_fold for name in each) == sorted(names)
+    # One clip of a stranger, and anna's clips still are hers.
+    del subjects["t03"]
+    folds = plan(annotate(TRAIN, **subjects), 3)
+    assert folds.unit == "media file, with known subjects kept together"
+    of_fold = [{subjects[clip] for clip in fold if clip in subjects} for fold in folds.folds]
+    assert sorted(name for each in of_fold for name in each) == sorted(names)
     store = Store(tuple(TRAIN), {"t00": "same", "t03": "same", "t08": "same"})
     folds = plan(annotate(TRAIN), 3, store)
     assert [{"t00", "t03", "t08"} <= {*fold} for fold in folds.folds].count(True) == 1
@@ -116,10 +122,10 @@ def test_the_plan_is_that_of_the_content_not_of_its_order() -> None:
 def test_an_official_split_that_tears_a_group_is_refused() -> None:
     annotations = annotate({"t1": 5, "t2": 5}, {"v1": 5}, t1="anna", t2="bo", v1="anna")
     with pytest.raises(
-        AnnotationError, match=r"subject 'anna' is in the training split \(clip 't1'\) and in the validation"
+        AnnotationError, match=r"'anna' \(by subject\) is in the training split \(clip 't1'\) and in the val"
     ):
         plan(annotations, 2)
-    with pytest.raises(AnnotationError, match=r"media file 't1' .*\(clip 't1'\).*\(clip 'v1'\)"):
+    with pytest.raises(AnnotationError, match=r"'t1' \(by media file\) .*\(clip 't1'\).*\(clip 'v1'\)"):
         plan(annotate({"t1": 5, "t2": 5}, {"v1": 5}), 2, Store(("t1", "t2", "v1"), {"t1": "x", "v1": "x"}))
 
 
@@ -127,7 +133,7 @@ def test_too_few_groups_and_impossible_folds() -> None:
     two = annotate({"a_left": 5, "a_right": 5, "b": 5, "c": 0})
     assert len(plan(two, 2).folds) == 2
     with pytest.raises(
-        AnnotationError, match="3 folds by media file need at least 3 groups with labels, labels has 2"
+        AnnotationError, match=r"3 folds need at least 3 groups with labels, labels has 2 \(by media file\)"
     ):
         plan(two, 3)
     with pytest.raises(

@@ -13,7 +13,7 @@ from tagf_head.data.clip_groups import ClipGroups
 from tagf_head.evaluation.clip_metrics import (
     ClipMetrics,
     clip_means,
-    clip_metrics,
+    metrics_of_clips,
     pooled_moments,
     write_clip_metrics,
 )
@@ -49,7 +49,7 @@ def clips(values) -> tuple[ClipMetrics, ...]:
         face_found=np.arange(size) % 4 > 0,
         groups=ClipGroups(unit="subject", group=("anna", "bert", "anna", "carl", "dora", "bert")),
     )
-    return clip_metrics(predictions, values["label"], values["mask"])
+    return metrics_of_clips(predictions, values["label"], values["mask"])
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

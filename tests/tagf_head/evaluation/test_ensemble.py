@@ -13,14 +13,14 @@ import torch
 
 from cache import FeatureStore
 from tagf_head.annotations import load_annotations
-from tagf_head.checkpoint import CheckpointInfo, save_checkpoint
+from tagf_head.checkpoint import CheckpointInfo, clip_digests, save_checkpoint
 from tagf_head.config import EvaluateConfig, LabelConfig, TrainConfig
 from tagf_head.data.folds import Fold, plan_folds
 from tagf_head.data.split_data import load_split
 from tagf_head.data.windows import plan_windows
 from tagf_head.errors import CheckpointError, HeadError
 from tagf_head.evaluation.evaluate import Evaluation, evaluate_head
-from tagf_head.evaluation.stitching import predict_rows
+from tagf_head.evaluation.stitching import stitch_windows
 from tagf_head.heads import build_head
 
 WriteHead = Callable[..., Path]
@@ -34,6 +34,9 @@ def write_head(corpus, training: TrainConfig, tmp_path: Path) -> WriteHead:
     def write(seed: int, *, fold: Fold | None = None, head: str = "tagf", **changes: object) -> Path:
         shape = dataclasses.replace(training.head, name=head, visual_features=16, audio_features=8)
         train = dataclasses.replace(training, seed=seed, head=shape, **changes)
+        clips = annotations.clip_ids("train")
+        if fold is not None:
+            clips, _ = plan_folds(annotations, store, fold.num_folds).split(fold.index)
         info = CheckpointInfo(
             train=train,
             spec=store.spec,
@@ -44,6 +47,7 @@ def write_head(corpus, training: TrainConfig, tmp_path: Path) -> WriteHead:
             key="0" * 64,
             best_epoch=1,
             validation_ccc={"valence": 0.0, "arousal": 0.0, "mean": 0.0},
+            trained_on=clip_digests(clips),
         )
         torch.manual_seed(seed)
         path = tmp_path / f"{head}-{seed}.safetensors"
@@ -75,7 +79,7 @@ def test_ensemble_is_the_mean_of_single_predictions(corpus, training, write_head
     single = []
     for path, (window, stride) in zip(paths, ((20, 12), (13, 4), (20, 12)), strict=True):
         plan = plan_windows(data.row_size, window, stride)
-        single.append(predict_rows(evaluate_checkpoint(path), data.rows, plan, 5))
+        single.append(stitch_windows(evaluate_checkpoint(path), data.rows, plan, 5).mean())
     found = evaluate(*paths)
     np.testing.assert_array_equal(found.predictions.values, np.mean(single, axis=0).astype(np.float32))
     assert found.metrics["num_heads"] == found.metrics["ensemble_size"] == 3
@@ -112,7 +116,9 @@ def test_a_clip_is_predicted_by_the_heads_that_have_not_seen_it(corpus, write_he
         data = load_split(store, annotations, split)
         plan = plan_windows(data.row_size, 20, 12)
         for index, paths in heads.items():
-            mean = np.mean([predict_rows(evaluate_checkpoint(path), data.rows, plan, 5) for path in paths], 0)
+            mean = np.mean(
+                [stitch_windows(evaluate_checkpoint(path), data.rows, plan, 5).mean() for path in paths], 0
+            )
             for clip_id, values in zip(
                 data.clip_ids, np.split(mean, np.cumsum(data.row_size)[:-1]), strict=True
             ):

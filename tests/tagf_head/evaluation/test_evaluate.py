@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -13,8 +14,12 @@ import pytest
 import torch
 
 from cache import FeatureStore, StaleFeatureError
+from tagf_head.checkpoint import load_checkpoint, save_checkpoint
 from tagf_head.config import EvaluateConfig, LabelConfig
+from tagf_head.data.folds import Fold
+from tagf_head.data.mapped_rows import MappedRows
 from tagf_head.errors import AnnotationError, CheckpointError
+from tagf_head.evaluation import evaluate as evaluate_module
 from tagf_head.evaluation.evaluate import Evaluation, evaluate_head
 from tagf_head.evaluation.predictions import read_predictions
 from tagf_head.evaluation.results import collect_results
@@ -45,9 +50,9 @@ def evaluation(corpus, checkpoint: Path, out: Path) -> Evaluation:
         checkpoint,
         out / "metrics.json",
         out / "predictions.parquet",
-        out / "plots" / "traces.csv",
+        out / "traces" / "traces.csv",
         config=TEST,
-        clip_metrics_file=out / "clip_metrics.csv",
+        clip_metrics=out / "clip_metrics.csv",
         gates=out / "gates.parquet",
     )
 
@@ -158,7 +163,7 @@ def test_gates_of_every_frame(out: Path, evaluation: Evaluation) -> None:
 
 @pytest.mark.usefixtures("evaluation")
 def test_traces(corpus, out: Path) -> None:
-    with (out / "plots" / "traces.csv").open() as file:
+    with (out / "traces" / "traces.csv").open() as file:
         rows = list(csv.DictReader(file))
     table = pandas.read_parquet(out / "predictions.parquet")
     assert list(rows[0]) == ["clip_id", "time_s", "target", "series", "value"]
@@ -194,7 +199,7 @@ def test_repeats_bit_for_bit(
     assert again.metrics == evaluation.metrics
     for name in ("metrics.json", "predictions.parquet"):
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
-    assert (tmp_path / "traces.csv").read_bytes() == (out / "plots" / "traces.csv").read_bytes()
+    assert (tmp_path / "traces.csv").read_bytes() == (out / "traces" / "traces.csv").read_bytes()
 
 
 def test_validation_score_is_that_of_training(corpus, checkpoint: Path, tmp_path: Path) -> None:
@@ -251,6 +256,30 @@ def test_users_mistakes(corpus, checkpoint: Path, tmp_path: Path, write_corpus) 
         path.unlink()
     with pytest.raises(AnnotationError, match=r"no labels for split 'test'.*got an empty folder"):
         evaluate_head(other.store, other.annotations, checkpoint, tmp_path / "m.json", config=TEST)
+
+
+def test_clips_that_were_trained_on_are_refused(checkpoint: Path, write_corpus, tmp_path: Path) -> None:
+    copy = write_corpus(tmp_path)
+    for clip_id, folder in {"t1": "Test_Set", "t2": "Test_Set", "t3_left": "Validation_Set"}.items():
+        name = f"{clip_id}.txt"
+        (copy.annotations / "Train_Set" / name).rename(copy.annotations / folder / name)
+    for split, named in {
+        "test": "2 of the clips .*: t1, t2;",
+        "validation": "1 of the clips .*: t3_left;",
+    }.items():
+        with pytest.raises(CheckpointError, match=rf"best\.safetensors was trained on {named}"):
+            evaluate_head(
+                copy.store,
+                copy.annotations,
+                checkpoint,
+                tmp_path / "m.json",
+                config=EvaluateConfig(split=split),
+            )
+    assert not (tmp_path / "m.json").exists()
+    # On the training split that is as it should be.
+    evaluate_head(
+        copy.store, copy.annotations, checkpoint, tmp_path / "m.json", config=EvaluateConfig(split="train")
+    )
 
 
 def test_one_subject_has_no_interval(checkpoint: Path, write_corpus, tmp_path: Path) -> None:
@@ -353,3 +382,28 @@ def test_cuda_agrees_with_the_cpu(corpus, checkpoint: Path, evaluation: Evaluati
         corpus.store, corpus.annotations, checkpoint, tmp_path / "metrics.json", config=TEST, device="cuda"
     )
     np.testing.assert_allclose(found.predictions.values, evaluation.predictions.values, atol=5e-3)
+
+
+@pytest.mark.parametrize("split", ["test", "fold"])
+def test_rows_beyond_the_memory_stay_in_their_files(
+    corpus, training, checkpoint: Path, evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split
+) -> None:
+    kinds: list[type] = []
+    original = evaluate_module.predict
+
+    def predict(ensemble: Any, data: Any, *arguments: Any) -> Any:
+        kinds.append(type(data.rows))
+        return original(ensemble, data, *arguments)
+
+    monkeypatch.setattr(evaluate_module, "predict", predict)
+    config = dataclasses.replace(TEST, split=split, rows_memory_gb=0.0)
+    path = checkpoint
+    if split == "fold":
+        path = tmp_path / "best.safetensors"
+        found = load_checkpoint(checkpoint)
+        info = dataclasses.replace(found.info, fold=Fold(index=0, num_folds=3))
+        save_checkpoint(path, found.head.state_dict(), info)
+    result = evaluate_head(corpus.store, corpus.annotations, path, tmp_path / "metrics.json", config=config)
+    assert kinds == [MappedRows]
+    if split == "test":
+        assert result.metrics == evaluation.metrics

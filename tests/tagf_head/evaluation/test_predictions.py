@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def test_no_rows(tmp_path: Path) -> None:
     )
     write_predictions(tmp_path / "a", empty)
     assert read_predictions(tmp_path / "a").clip_ids == ()
+
+
+def test_clips_without_rows_are_kept_in_their_places(tmp_path: Path, predictions: Predictions) -> None:
+    some = dataclasses.replace(
+        predictions,
+        clip_ids=("x", "b", "y", "a_left", "z"),
+        row_size=np.array([0, 3, 0, 2, 0]),
+        groups=ClipGroups(unit="subject", group=("anna", "anna", "cem", "bert", "dora")),
+    )
+    write_predictions(tmp_path / "a", some)
+    found = read_predictions(tmp_path / "a")
+    assert (found.clip_ids, found.groups) == (some.clip_ids, some.groups)
+    assert found.row_size.tolist() == [0, 3, 0, 2, 0]
 
 
 def test_files_that_hold_no_predictions(tmp_path: Path, predictions: Predictions) -> None:

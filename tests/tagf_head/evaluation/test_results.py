@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def write_run(
         "mean_ccc": mean_ccc,
         "labels": {"gold_standard": "mean", "delay_s": delay_s},
         "random_weights": False,
+        "checkpoints_sha256": [],
         **changes,
     }
     (run / "metrics.json").write_text(json.dumps(metrics))
@@ -146,6 +148,15 @@ def test_runs_of_one_head_are_told_apart(tmp_path: Path, labels) -> None:
         write_run(run, labels, head, 0.2)
     table = collect_results(runs, tmp_path / "annotations", "test")
     assert [row.name for row in table.rows] == ["tagf (seed0)", "tagf (seed1)", "concat"]
+
+
+def test_a_clip_without_rows_is_one_of_the_split(tmp_path: Path, labels) -> None:
+    write_run(tmp_path / "tagf", labels, "tagf", 0.2)
+    expected = collect_results([tmp_path / "tagf"], tmp_path / "annotations", "test").rows
+    (tmp_path / "annotations" / "Test_Set" / "empty.txt").write_text("valence,arousal\n0.1,0.1\n")
+    with_empty = {"empty": np.zeros((0, 2)), **labels}
+    write_run(tmp_path / "tagf", with_empty, "tagf", 0.2, groups={**MEDIA_FILES, "empty": "empty"})
+    assert collect_results([tmp_path / "tagf"], tmp_path / "annotations", "test").rows == expected
 
 
 def test_an_ensemble_says_so(tmp_path: Path, labels) -> None:
@@ -248,4 +259,17 @@ def test_labels_that_have_changed(tmp_path: Path, labels) -> None:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[1], "0.9,-0.9", *lines[3:]]))
     with pytest.raises(AnnotationError, match="the labels have changed: evaluate again"):
+        collect_results([tmp_path / "tagf"], tmp_path / "annotations", "test")
+
+
+def test_a_run_that_was_trained_again_is_refused(tmp_path: Path, labels) -> None:
+    digest = hashlib.sha256(b"weights").hexdigest()
+    write_run(tmp_path / "tagf", labels, "tagf", 0.2, checkpoints_sha256=["0" * 64, digest])
+    checkpoint = tmp_path / "tagf/best.safetensors"
+    checkpoint.write_bytes(b"weights")
+    collect_results([tmp_path / "tagf"], tmp_path / "annotations", "test")
+    checkpoint.write_bytes(b"other weights")
+    with pytest.raises(
+        HeadError, match=r"is of another head than .*best.safetensors.*evaluate the run again"
+    ):
         collect_results([tmp_path / "tagf"], tmp_path / "annotations", "test")

@@ -17,7 +17,7 @@ from tagf_head.annotations import load_annotations
 from tagf_head.data.split_data import SplitData, load_split
 from tagf_head.data.windows import plan_windows
 from tagf_head.errors import HeadError
-from tagf_head.evaluation.stitching import Stitching, predict_gated_rows, predict_rows, stitch_windows
+from tagf_head.evaluation.stitching import Stitching, predict_gated_rows, stitch_windows
 from tagf_head.heads import build_head
 from tagf_head.heads.head import GatedPrediction
 
@@ -95,7 +95,7 @@ class PositionHead(nn.Module):
 def test_predictions_per_row(corpus, validation: SplitData) -> None:
     # Clips of 30 and 45 rows, windows of 20 every 12 rows: starts 0, 10 and 0, 12, 24, 25.
     plan = plan_windows(validation.row_size, 20, 12)
-    predicted = predict_rows(PositionHead(), validation.rows, plan, batch_size=4)
+    predicted = stitch_windows(PositionHead(), validation.rows, plan, batch_size=4).mean()
     expected = []
     for size, starts in ((30, (0, 10)), (45, (0, 12, 24, 25))):
         for row in range(size):
@@ -115,7 +115,9 @@ def test_gates_are_stitched_like_predictions(corpus, validation: SplitData) -> N
     plan = plan_windows(validation.row_size, 20, 12)
     head = PositionHead()
     found = predict_gated_rows(head, validation.rows, plan, batch_size=4)
-    np.testing.assert_array_equal(found.values, predict_rows(head, validation.rows, plan, batch_size=4))
+    np.testing.assert_array_equal(
+        found.values, stitch_windows(head, validation.rows, plan, batch_size=4).mean()
+    )
     assert {name: gate.shape for name, gate in found.gates.items()} == {"audio": (75, 3), "place": (75, 2)}
     first = 1 / (1 + np.exp(-audio_rows(corpus)[:, 0]))
     expected = np.stack([first / 2, (1 - first) / 2, np.full_like(first, 0.5)], axis=1)
@@ -139,7 +141,7 @@ def test_part_of_a_plan_gives_the_rows_that_are_wanted(validation: SplitData) ->
 def test_more_batches_than_are_fetched_at_once(corpus, validation: SplitData) -> None:
     plan = plan_windows(validation.row_size, 6, 1)
     assert len(plan) > 4 * 16
-    predicted = predict_rows(PositionHead(), validation.rows, plan, batch_size=1)
+    predicted = stitch_windows(PositionHead(), validation.rows, plan, batch_size=1).mean()
     np.testing.assert_allclose(predicted[:, 1], audio_rows(corpus).mean(axis=1), rtol=1e-6, atol=1e-7)
 
 
@@ -147,10 +149,10 @@ def test_values_are_float64_under_autocast_and_from_float64_heads(validation: Sp
     torch.manual_seed(0)
     head = build_head(dataclasses.replace(training.head, visual_features=16, audio_features=8))
     plan = plan_windows(validation.row_size, 20, 12)
-    single = predict_rows(head, validation.rows, plan, batch_size=4)
+    single = stitch_windows(head, validation.rows, plan, batch_size=4).mean()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = predict_rows(head, validation.rows, plan, batch_size=4)
-    double = predict_rows(head.double(), validation.rows, plan, batch_size=4)
+        rough = stitch_windows(head, validation.rows, plan, batch_size=4).mean()
+    double = stitch_windows(head.double(), validation.rows, plan, batch_size=4).mean()
     assert {each.dtype for each in (single, rough, double)} == {np.dtype(np.float64)}
     np.testing.assert_allclose(rough, double, atol=0.1)
     np.testing.assert_allclose(single, double, atol=1e-5)
@@ -162,9 +164,9 @@ def test_prediction_leaves_the_heads_mode_alone_and_uses_no_dropout(validation: 
     torch.manual_seed(0)
     head = build_head(dataclasses.replace(training.head, visual_features=16, audio_features=8)).train()
     plan = plan_windows(validation.row_size, 20, 12)
-    first = predict_rows(head, validation.rows, plan, batch_size=4)
+    first = stitch_windows(head, validation.rows, plan, batch_size=4).mean()
     assert head.training
-    np.testing.assert_array_equal(predict_rows(head, validation.rows, plan, batch_size=4), first)
+    np.testing.assert_array_equal(stitch_windows(head, validation.rows, plan, batch_size=4).mean(), first)
     assert not any(parameter.grad is not None for parameter in head.parameters())
 
 
@@ -174,8 +176,8 @@ def test_batch_size_changes_rounding_alone(validation: SplitData, training, batc
     head = build_head(dataclasses.replace(training.head, visual_features=16, audio_features=8))
     plan = plan_windows(validation.row_size, 20, 12)
     np.testing.assert_allclose(
-        predict_rows(head, validation.rows, plan, batch_size),
-        predict_rows(head, validation.rows, plan, 2),
+        stitch_windows(head, validation.rows, plan, batch_size).mean(),
+        stitch_windows(head, validation.rows, plan, 2).mean(),
         atol=1e-5,
     )
 
@@ -190,7 +192,7 @@ def test_labels_and_their_mask_never_reach_the_head(validation: SplitData, train
         label_mask=~validation.rows.label_mask,
     )
     np.testing.assert_array_equal(
-        predict_rows(head, validation.rows, plan, 4), predict_rows(head, other, plan, 4)
+        stitch_windows(head, validation.rows, plan, 4).mean(), stitch_windows(head, other, plan, 4).mean()
     )
     # In training mode, too, where batch normalisation reads every frame of the batch.
     outputs = []
@@ -207,7 +209,7 @@ def test_what_lies_behind_a_short_clip_does_not_matter(validation: SplitData, tr
     plan = plan_windows(validation.row_size, 40, 40)  # the first clip has 30 rows
     changed = dataclasses.replace(validation.rows, audio=validation.rows.audio.clone())
     changed.audio[30:-1] = 3
-    found = [predict_rows(head, rows, plan, 1)[:30] for rows in (validation.rows, changed)]
+    found = [stitch_windows(head, rows, plan, 1).mean()[:30] for rows in (validation.rows, changed)]
     np.testing.assert_array_equal(*found)
 
 
@@ -217,4 +219,4 @@ def test_predictions_that_are_not_finite_are_refused(validation: SplitData) -> N
             return super().forward(*arguments, **options) / 0
 
     with pytest.raises(HeadError, match=r"the head predicts .* for row 0"):
-        predict_rows(BrokenHead(), validation.rows, plan_windows(validation.row_size, 20, 12), 4)
+        stitch_windows(BrokenHead(), validation.rows, plan_windows(validation.row_size, 20, 12), 4).mean()

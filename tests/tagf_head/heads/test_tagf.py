@@ -14,7 +14,6 @@ from torch.func import functional_call
 
 from tagf_head.head_config import HeadConfig
 from tagf_head.heads.tagf import TagfHead
-from tagf_head.layers.dropout import Dropout
 
 Array = NDArray[np.float64]
 CONFIG = HeadConfig(
@@ -25,6 +24,7 @@ CONFIG = HeadConfig(
     kernel_size=3,
     tcn_dropout=0.0,
     attention_dropout=0.0,
+    gate_dropout=0.0,
     reference_length=30,
     regressor_features=5,
 )
@@ -40,9 +40,6 @@ def make_head(config: HeadConfig = CONFIG) -> TagfHead:
         parameter.data += 0.3 * torch.randn_like(parameter)
     for name, buffer in head.named_buffers():
         buffer += 0.2 * torch.rand_like(buffer) if "mean" in name else torch.rand_like(buffer)
-    for module in head.modules():
-        if isinstance(module, Dropout):
-            module.probability = 0.0  # that of one gate's score is no setting
     return head
 
 

@@ -28,7 +28,7 @@ def score(request: pytest.FixtureRequest) -> GateScore:
 def make_gate(score: GateScore) -> TemporalGate:
     """A gate in evaluation mode: the dropout of one score rests."""
     torch.manual_seed(0)
-    gate = TemporalGate(D, score=score).double().eval()
+    gate = TemporalGate(D, score=score, dropout=0.1).double().eval()
     for parameter in gate.parameters():
         parameter.data += 0.5 * torch.randn_like(parameter)
     return gate
@@ -83,7 +83,7 @@ def test_channel_mean_can_hardly_choose(num_features: int, low: float, high: flo
     least = math.exp(-extreme) / (math.exp(-extreme) + 2 * math.exp(extreme))
     assert low - 0.005 < least < most < high + 0.005
     torch.manual_seed(0)
-    gate = TemporalGate(num_features, score="channel_mean").eval()
+    gate = TemporalGate(num_features, score="channel_mean", dropout=0.1).eval()
     candidates = [torch.randn(2, 10, num_features) for _ in range(3)]
     _, fresh = gate(candidates)
     assert 0.29 < fresh.min() < fresh.max() < 0.38

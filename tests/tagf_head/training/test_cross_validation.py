@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas
@@ -19,7 +21,8 @@ from tagf_head.data.split_data import load_clips
 from tagf_head.data.windows import plan_windows
 from tagf_head.errors import HeadError
 from tagf_head.evaluation.results import collect_results
-from tagf_head.evaluation.stitching import predict_rows
+from tagf_head.evaluation.stitching import stitch_windows
+from tagf_head.training import cross_validation
 from tagf_head.training.cross_validation import CrossValidation, cross_validate
 from tagf_head.training.train import train_head
 
@@ -64,7 +67,7 @@ def test_each_clip_is_predicted_by_the_head_that_has_not_seen_it(corpus, out: Pa
     for index, clip_ids in enumerate(folds):
         data = load_clips(store, annotations, clip_ids, name="by hand")
         head = load_checkpoint(out / "run" / f"fold-{index}" / "best.safetensors").head
-        expected = predict_rows(head, data.rows, plan_windows(data.row_size, 20, 12), 4)
+        expected = stitch_windows(head, data.rows, plan_windows(data.row_size, 20, 12), 4).mean()
         by_hand = np.split(expected, np.cumsum(data.row_size)[:-1])
         for clip_id, values in zip(clip_ids, by_hand, strict=True):
             rows = table[table["clip_id"] == clip_id]
@@ -127,6 +130,25 @@ def test_finished_folds_of_the_same_settings_are_kept(corpus, config, out: Path,
     assert after["fold-1"][0] != before["fold-1"][0]
     assert after["fold-1"][1] == before["fold-1"][1]
     assert (out / "run" / "metrics.json").read_bytes() == metrics
+
+
+@pytest.mark.parametrize(("own_gb", "expected_gb"), [(None, 0.25), (0.5, 0.5)])
+def test_the_evaluation_has_the_trainings_memory(
+    corpus, config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_gb: float | None, expected_gb: float
+) -> None:
+    seen: list[EvaluateConfig] = []
+
+    def evaluate_head(*arguments: Any, config: EvaluateConfig, **options: Any) -> SimpleNamespace:
+        seen.append(config)
+        ccc = {"ccc": 0.1}
+        return SimpleNamespace(metrics={"valence": ccc, "arousal": ccc, "mean_ccc": 0.1, "num_clips": 6})
+
+    monkeypatch.setattr(cross_validation, "evaluate_head", evaluate_head)
+    monkeypatch.setattr(cross_validation, "train_head", lambda *a, **o: SimpleNamespace(info=None))
+    settings = dataclasses.replace(config, rows_memory_gb=0.25)
+    evaluate = EvaluateConfig(split="test", rows_memory_gb=own_gb)
+    cross_validate(corpus.store, corpus.annotations, tmp_path, settings, 3, evaluate=evaluate)
+    assert seen == [EvaluateConfig(split="fold", rows_memory_gb=expected_gb)]
 
 
 def test_too_many_folds_are_refused_before_training(corpus, config, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from cache import FeatureStore
 from tagf_head.config import AugmentConfig, EvaluateConfig, TrainConfig
 from tagf_head.errors import TrainingError
 from tagf_head.evaluation.evaluate import evaluate_head
+from tagf_head.training import paced_saves
+from tagf_head.training import train as train_module
+from tagf_head.training.state import TrainingStateFile
 from tagf_head.training.train import train_head
 
 FILES = ("best.safetensors", "config.yaml", "training_log.csv")
@@ -125,6 +128,8 @@ def test_a_finished_run_is_given_back(train, training, undisturbed, tmp_path: Pa
 
 
 def killed_after_two_epochs(store: Path, annotations: Path, folder: Path, config: TrainConfig) -> None:
+    paced_saves._PAUSE = 0.0  # every epoch is saved
+
     def progress(line: str) -> None:
         if line.startswith("epoch 2/"):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -233,6 +238,114 @@ def test_a_run_of_other_features_is_refused(
     assert "\n" not in message
     result = train_head(*arguments, work_dir=tmp_path / "work")
     assert result.info.spec == spec
+
+
+def test_a_run_of_other_features_is_refused_although_there_is_a_state(
+    undisturbed, training, tmp_path: Path, write_corpus
+) -> None:
+    former = FeatureStore.open(write_corpus(tmp_path / "former").store).spec
+    spec = dataclasses.replace(former, settings={**former.settings, "audio.anchor": "end"})
+    other = write_corpus(tmp_path / "other", spec=spec)
+    arguments = (other.store, other.annotations, tmp_path / "run", training)
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1/"):
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        train_head(*arguments, work_dir=tmp_path / "work", progress=stop)
+    shutil.rmtree(tmp_path / "run")
+    shutil.copytree(undisturbed[0], tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"config\.yaml: a run on features .* cannot be resumed"):
+        train_head(*arguments, work_dir=tmp_path / "work", resume=True)
+    assert contents(tmp_path / "run") == contents(undisturbed[0])
+
+
+def test_a_resumed_run_is_noted_in_an_emptied_folder(train, interrupt, training, tmp_path: Path) -> None:
+    interrupt("run", training, 1)
+    shutil.rmtree(tmp_path / "run")  # as DVC does
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 2/"):
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        train("run", training, resume=True, progress=stop)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["unfinished.yaml"]
+
+
+def test_runs_of_one_key_in_two_folders_keep_their_states(
+    train, interrupt, training, undisturbed, tmp_path: Path
+) -> None:
+    interrupt("first", training, 2)
+    lines: list[str] = []
+    train("second", training, resume=True, progress=lines.append)
+    assert len(lines) == 1 + 4
+    train("first", training, resume=True, progress=lines.append)
+    assert lines[6].startswith("resume: going on after 2 epochs")
+    assert contents(tmp_path / "first") == contents(undisturbed[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_written"), [("training_log.csv", False), ("config.yaml", False), ("config.yaml", True)]
+)
+def test_a_run_that_was_killed_while_it_wrote_its_files(
+    train, training, undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_written: bool
+) -> None:
+    original = train_module.write_file
+
+    def write_file(path: Path, *content: bytes) -> None:
+        if path.name != name or is_written:
+            original(path, *content)
+        if path.name == name:
+            raise InterruptionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "write_file", write_file)
+        with pytest.raises(InterruptionError):
+            train("run", training)
+    lines: list[str] = []
+    train("run", training, resume=True, progress=lines.append)
+    assert lines[1:] == [f"resume: going on after 4 epochs, from {tmp_path / 'work/training'}"]
+    assert contents(tmp_path / "run") == contents(undisturbed[0])
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
+
+
+def test_the_state_of_an_ended_run_is_removed(
+    train, training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(training, max_epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStateFile, "discard", lambda self: None)
+        train("run", config)
+    assert len(list((tmp_path / "work/training").iterdir())) == 1
+    lines: list[str] = []
+    train("run", config, resume=True, progress=lines.append)
+    assert "has ended" in lines[0]
+    assert not list((tmp_path / "work/training").iterdir())
+
+
+@pytest.mark.parametrize(("is_killed", "epochs"), [(False, 3), (True, 1)])
+def test_epochs_that_were_not_saved(
+    train,
+    interrupt,
+    training,
+    undisturbed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_killed: bool,
+    epochs: int,
+) -> None:
+    """An interrupt saves the last one; a kill saves nothing, and the epochs are trained once more."""
+    with monkeypatch.context() as patch:
+        patch.setattr(paced_saves, "_PAUSE", 1e9)
+        if is_killed:
+            patch.setattr(paced_saves.PacedSaves, "catch_up", lambda self: None)
+        interrupt("run", training, 3)
+    lines: list[str] = []
+    train("run", training, resume=True, progress=lines.append)
+    assert lines[1].startswith(f"resume: going on after {epochs} epochs")
+    assert contents(tmp_path / "run") == contents(undisturbed[0])
 
 
 def test_tensorboard_has_every_epoch_once(train, interrupt, training, undisturbed, tmp_path: Path) -> None:

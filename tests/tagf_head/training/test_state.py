@@ -71,7 +71,7 @@ def test_sources_digest_reads_every_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
-    file = TrainingStateFile(tmp_path, "k")
+    file = TrainingStateFile(tmp_path, "k", tmp_path / "run")
     assert file.load() is None
     state = {"tensor": torch.arange(3), "number": 0.1, "list": [{"a": None}], "infinity": -float("inf")}
     file.save({"tensor": torch.zeros(1)})
@@ -80,13 +80,18 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert loaded is not None
     assert torch.equal(loaded.pop("tensor"), state.pop("tensor"))
     assert loaded == state
-    assert TrainingStateFile(tmp_path, "other").load() is None
+    for key, out in (("other", "run"), ("k", "run2")):
+        other = TrainingStateFile(tmp_path, key, tmp_path / out)
+        assert other.load() is None
+        other.discard()
+    # However the folder is named.
+    assert TrainingStateFile(tmp_path, "k", tmp_path / "a/../run").load() is not None
     file.discard()
     assert file.load() is None
 
 
 def test_no_damaged_state_is_loaded(tmp_path: Path) -> None:
-    file = TrainingStateFile(tmp_path, "k")
+    file = TrainingStateFile(tmp_path, "k", tmp_path / "run")
     file.save({"tensor": torch.arange(30)})
     content = file.path.read_bytes()
     for position in range(0, len(content), 7):
@@ -116,8 +121,8 @@ def test_states_that_nobody_goes_on_with_are_removed(tmp_path: Path) -> None:
     old = put(tmp_path, "old.pt", 31)
     young = [put(tmp_path, f"{age}.pt", age) for age in (29, 2, 0)]
     other = put(tmp_path, "notes.txt", 100)
-    own = put(tmp_path, "k.pt", 100)
-    file = TrainingStateFile(tmp_path, "k")
+    file = TrainingStateFile(tmp_path, "k", tmp_path / "run")
+    own = put(tmp_path, file.path.name, 100)
     assert file.load() is None
     assert old.exists()  # only who writes cleans up
     file.save({"epoch": 1})
@@ -127,7 +132,7 @@ def test_states_that_nobody_goes_on_with_are_removed(tmp_path: Path) -> None:
     old = put(tmp_path, "old.pt", 31)
     file.save({"epoch": 2})
     assert old.exists()
-    TrainingStateFile(tmp_path, "k2").save({"epoch": 1})
+    TrainingStateFile(tmp_path, "k2", tmp_path / "run").save({"epoch": 1})
     assert not old.exists()
 
 
@@ -135,11 +140,11 @@ def test_states_beyond_a_few_gigabytes_are_removed_from_the_oldest_on(tmp_path: 
     # Sparse files: nothing is written.
     ages = (20, 10, 5, 0.5)
     states = [put(tmp_path, f"{age}.pt", age, 1_500_000_000) for age in ages]
-    TrainingStateFile(tmp_path, "k").save({"epoch": 1})
+    TrainingStateFile(tmp_path, "k", tmp_path / "run").save({"epoch": 1})
     assert [path.exists() for path in states] == [False, False, True, True]
     # A state of today may be another run's that goes on.
     today = [put(tmp_path, f"today-{index}.pt", 0.1, 1_500_000_000) for index in range(4)]
-    TrainingStateFile(tmp_path, "k").save({"epoch": 1})
+    TrainingStateFile(tmp_path, "k", tmp_path / "run").save({"epoch": 1})
     assert [path.exists() for path in (*states[2:], *today)] == [False, True, True, True, True, True]
 
 
@@ -149,7 +154,7 @@ class Payload:
 
 
 def test_code_in_a_state_is_not_run(tmp_path: Path) -> None:
-    file = TrainingStateFile(tmp_path, "k")
+    file = TrainingStateFile(tmp_path, "k", tmp_path / "run")
     file.save({"payload": Payload()})
     with pytest.raises(Exception, match="Weights only load failed"):
         file.load()

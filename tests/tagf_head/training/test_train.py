@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,23 @@ def test_users_mistakes(corpus, training, tmp_path: Path) -> None:
         train_head(*arguments, training, work_dir=blocked)
 
 
+@pytest.mark.parametrize("column", [0, 1])
+def test_validation_labels_that_are_all_the_same(
+    tmp_path: Path, write_corpus, training: TrainConfig, column: int
+) -> None:
+    corpus = write_corpus(tmp_path)
+    for clip_id in ("v1", "v2"):
+        labels = corpus.labels[clip_id].copy()
+        labels[labels[:, 1] != -5, column] = 0.25
+        rows = "".join(f"{v},{a}\n" for v, a in labels)
+        (corpus.annotations / f"Validation_Set/{clip_id}.txt").write_text(f"valence,arousal\n{rows}")
+    name = ("valence", "arousal")[column]
+    message = f"validation: expected labels that vary, got {name} 0.25 for all 65 labelled frames of 2 clips"
+    with pytest.raises(TrainingError, match=message):
+        train_head(corpus.store, corpus.annotations, tmp_path / "run", training, work_dir=tmp_path / "work")
+    assert not (tmp_path / "run").exists()
+
+
 def test_several_stores_train_as_one(corpus, tmp_path: Path, training: TrainConfig) -> None:
     whole = FeatureStore.open(corpus.store)
     parts = PartStore(corpus.store.parent / "parts")
@@ -297,3 +315,19 @@ def test_a_store_without_a_stream_that_heads_take(
         train_head(tmp_path / "s.zarr", corpus.annotations, tmp_path / "run", training)
     with pytest.raises(HeadError, match=message):
         open_features(tmp_path / "s.zarr")
+
+
+@pytest.mark.parametrize("subjects", [{"t1": "anna", "v2": "anna"}, {"t1": "anna", "v2": "bo"}])
+def test_a_subject_on_both_sides_is_named(corpus, training, tmp_path: Path, subjects: dict[str, str]) -> None:
+    annotations = shutil.copytree(corpus.annotations, tmp_path / "annotations")
+    rows = "".join(f"{clip_id},{subject}\n" for clip_id, subject in subjects.items())
+    (annotations / "subjects.csv").write_text("clip_id,subject\n" + rows)
+    lines: list[str] = []
+    config = dataclasses.replace(training, max_epochs=1)
+    train_head(corpus.store, annotations, tmp_path / "run", config, work_dir=tmp_path, progress=lines.append)
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    if len(set(subjects.values())) == 2:
+        assert warnings == []
+    else:
+        (warning,) = warnings
+        assert "subject 'anna' is trained on (clip 't1') and validated on (clip 'v2')" in warning

@@ -25,7 +25,7 @@ from tagf_head.data.split_data import load_split
 from tagf_head.data.windows import plan_windows
 from tagf_head.errors import TrainingError
 from tagf_head.evaluation.metrics import regression_metrics
-from tagf_head.evaluation.stitching import predict_rows
+from tagf_head.evaluation.stitching import stitch_windows
 from tagf_head.training import run as training_run
 from tagf_head.training.objective import TrainingObjective
 from tagf_head.training.train import train_head
@@ -99,7 +99,7 @@ def test_augmentation_is_for_training_alone(
     store = FeatureStore.open(corpus.store)
     data = load_split(store, load_annotations(corpus.annotations), "validation")
     plan = plan_windows(data.row_size, config.window, config.stride)
-    prediction = predict_rows(result.head, data.rows, plan, 4)[data.label_mask]
+    prediction = stitch_windows(result.head, data.rows, plan, 4).mean()[data.label_mask]
     score = regression_metrics(prediction[:, 0], data.label[data.label_mask, 0])["ccc"]
     assert result.history[0].validation_ccc_valence == pytest.approx(score, abs=1e-6)
 
