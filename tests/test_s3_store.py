@@ -280,5 +280,8 @@ def test_training_and_evaluation_from_it(
         pack_store([(parts, whole[clip].key) for clip in chosen], SPEC, tmp_path / name)
     someone_else().put(str(tmp_path / "b"), f"{url}-b", recursive=True)
     tagf_run(tmp_path / "both", str(tmp_path / "a"), f"{url}-b")
-    for name in ("metrics.json", "training_log.csv"):
-        assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+    both, log = tmp_path / "both", "training_log.csv"
+    assert (both / log).read_bytes() == (tmp_path / "local" / log).read_bytes()
+    # Their checkpoints say which stores they were trained on, and so differ.
+    found = json.loads((both / "metrics.json").read_text())
+    assert found | {"checkpoints_sha256": metrics["checkpoints_sha256"]} == metrics
