@@ -376,7 +376,6 @@ def check_errors(found: Evaluation, labels: np.ndarray) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_agrees_with_the_cpu(corpus, checkpoint: Path, evaluation: Evaluation, tmp_path: Path) -> None:
     found = evaluate_head(
         corpus.store, corpus.annotations, checkpoint, tmp_path / "metrics.json", config=TEST, device="cuda"

@@ -117,7 +117,7 @@ def test_a_run_goes_on_after_one_of_its_processes_was_killed(
     # The other process finds its partner gone, and ends, too.
     with pytest.raises(Exception, match=r"Connection|ended with exit code"):
         run_processes(tmp_path / "2", killed, *arguments, tmp_path / "cut", noisy)
-    (state,) = (tmp_path / "cut/work/training").iterdir()
+    (state,) = (tmp_path / "cut" / "work" / "training").iterdir()
     saved = torch.load(io.BytesIO(state.read_bytes()[32:]), weights_only=True)
     assert len(saved["history"]) == 1
     # Each process has dropout and augmentation of its own.
