@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-import torch
 
 from cache import FeatureStore, StaleFeatureError
 from tagf_head.checkpoint import load_checkpoint, save_checkpoint
