@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, overload
@@ -23,7 +24,7 @@ class GatedPrediction:
     gates: Mapping[str, Tensor]
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Estimates valence and arousal of each frame from the embeddings of face and voice.
 
     A head implements `estimate`.
@@ -72,6 +73,7 @@ class Head(nn.Module):
             gates={name: weights.masked_fill(padding, 0) for name, weights in gates.items()},
         )
 
+    @abstractmethod
     def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Estimates the head's targets.
 
@@ -84,4 +86,3 @@ class Head(nn.Module):
             The targets, `(B, L, 2)`, or `(B, L, 1)` of a head for one target, and the weights of each gate
             in `gate_names`, `(B, L, M)`; the values in padding mean nothing.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say how it estimates its targets")
