@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Settings for one demo run, e.g. make demo DEMO_SET="data.corpus.clips=8 train.max_epochs=3"
 DEMO_SET ?=
+# Comparison and robustness are left to `dvc repro compare` and `dvc repro robustness`.
+DEMO_STAGES := results plot_page
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -12,14 +14,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 demo: $(STAMP)
 ifeq ($(strip $(DEMO_SET)),)
-	dvc repro
+	dvc repro $(DEMO_STAGES)
 else
-	dvc exp run $(addprefix --set-param ,$(DEMO_SET))
+	dvc exp run $(addprefix --set-param ,$(DEMO_SET)) $(DEMO_STAGES)
 endif
 	@dvc plots show > /dev/null
 	@echo; cat runs/results.md; echo
 	@echo "Plots: dvc_plots/index.html (no network needed)   Runs: runs/   Store: data/features.zarr"
-	@echo "Next: dvc exp run -S train.lr=0.0005    dvc metrics show    tagf --help"
+	@echo "Next: dvc repro compare    dvc exp run -S train.lr=0.0005    dvc metrics show    tagf --help"
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 python -m pytest -m "not gpu" -q -n 2 --dist worksteal
@@ -38,8 +40,10 @@ bench: $(STAMP)
 	OMP_NUM_THREADS=1 python benchmarks/store.py
 	python benchmarks/head.py
 	python benchmarks/training.py
+	python benchmarks/table.py
 	dvc repro extract
-	OMP_NUM_THREADS=1 python benchmarks/sample_corpus.py
+	tagf compare --features data/features.zarr --annotations data/corpus/annotations --params params.yaml \
+		--heads all --seeds 0,1,2,3,4 --out runs/all_heads
 
 soak: $(STAMP)
 	python tests/soak/media_campaign.py

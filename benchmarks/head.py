@@ -62,7 +62,7 @@ def training_step(
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-5, weight_decay=1e-3)
 
     def step() -> None:
-        loss = objective(*batch)
+        loss = objective(*batch).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from tagf_head.heads.head import HeadOutput
+
 VISUAL_CHANNELS, AUDIO_CHANNELS = (512, 512, 256, 256), (128, 128, 128, 128)
 NUM_STEPS = 2
 
@@ -138,8 +140,10 @@ class PlainTagf(nn.Module):
         self.valence = PlainRegressor(visual_features + audio_features)
         self.arousal = PlainRegressor(visual_features + audio_features)
 
-    def forward(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> Tensor:
-        """Valence and arousal, `(B, L, 2)`."""
+    def forward(
+        self, visual: Tensor, audio: Tensor, frame_mask: Tensor, *, return_all: bool = False
+    ) -> Tensor | HeadOutput:
+        """Valence and arousal, `(B, L, 2)`, or with what the regressors read."""
         visual, audio = self.visual_encoder(visual), self.audio_encoder(audio)
         visual_candidates, audio_candidates = [visual], [audio]
         for step in self.steps:
@@ -147,7 +151,8 @@ class PlainTagf(nn.Module):
             visual_candidates.append(visual)
             audio_candidates.append(audio)
         fused = torch.cat([self.visual_gate(visual_candidates), self.audio_gate(audio_candidates)], dim=-1)
-        return torch.cat([self.valence(fused), self.arousal(fused)], dim=-1)
+        prediction = torch.cat([self.valence(fused), self.arousal(fused)], dim=-1)
+        return HeadOutput(prediction=prediction, features=fused) if return_all else prediction
 
 
 #: Name of a module of `tagf` -> name of the plain one, as `load_named_weights` takes it.

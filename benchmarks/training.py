@@ -99,9 +99,11 @@ class Step:
     def __call__(self, batches: Iterable[Batch]) -> None:
         """A step on each batch."""
         for batch in batches:
-            loss = self._objective(batch.visual, batch.audio, batch.frame_mask, batch.label, batch.label_mask)
+            found = self._objective(
+                batch.visual, batch.audio, batch.frame_mask, batch.label, batch.label_mask
+            )
             self._optimizer.zero_grad()
-            loss.backward()
+            found.loss.backward()
             self._optimizer.step()
 
 

@@ -23,14 +23,20 @@ from cache.errors import SettingsError
 
 T = TypeVar("T")
 
+# Likeness of two names: where one of them must be wrong, and where the other may be meant as it is.
+_CLOSE = 0.6
+_MISSPELT = 0.75
 
-def load_section(path: Path, section: str, cls: type[T]) -> T:
+
+def load_section(path: Path, section: str, cls: type[T], default: T | None = None) -> T:
     """One section of a YAML file as a dataclass.
 
     Args:
         path: The YAML file, for example ``params.yaml``.
         section: Top-level key, for example ``train``.
         cls: A frozen dataclass, possibly of further dataclasses.
+        default: What holds where the file has no such section, nor one of nearly that name; without it, that
+            is an error.
 
     Raises:
         SettingsError: The file, the section or a value in it is missing, misspelt or impossible.
@@ -48,7 +54,10 @@ def load_section(path: Path, section: str, cls: type[T]) -> T:
         raise SettingsError(f"{path}: expected a mapping of sections, got {_shown(document)}")
     if section not in document:
         sections = ", ".join(str(name) for name in document)
-        close = difflib.get_close_matches(section, [str(name) for name in document], n=1)
+        cutoff = _CLOSE if default is None else _MISSPELT
+        close = difflib.get_close_matches(section, [str(name) for name in document], n=1, cutoff=cutoff)
+        if default is not None and not close:
+            return default
         hint = f"; is {close[0]!r} misspelt?" if close else ""
         raise SettingsError(f"{path}: section {section!r} is missing{hint} (sections: {sections})")
     return parse_settings(cls, document[section], where=str(path), section=section)

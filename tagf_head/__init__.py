@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tagf_head.config import EvaluateConfig, HeadConfig, TrainConfig
     from tagf_head.evaluation.evaluate import evaluate_head
     from tagf_head.heads import build_head
+    from tagf_head.robustness.run import measure_robustness
     from tagf_head.training.cross_validation import cross_validate
     from tagf_head.training.train import train_head
 
@@ -24,6 +25,7 @@ __all__ = [
     "concordance_correlation_coefficient",
     "cross_validate",
     "evaluate_head",
+    "measure_robustness",
     "train_head",
 ]
 
@@ -35,6 +37,7 @@ _MODULES = {
     "concordance_correlation_coefficient": "tagf_head.ccc",
     "cross_validate": "tagf_head.training.cross_validation",
     "evaluate_head": "tagf_head.evaluation.evaluate",
+    "measure_robustness": "tagf_head.robustness.run",
     "train_head": "tagf_head.training.train",
 }
 

@@ -1,7 +1,9 @@
 """A trained head in one safetensors file that says which features it belongs to.
 
 Everything that is needed to use the weights lies in the file's metadata, so that a checkpoint can be moved
-without its run folder. safetensors holds no code: a checkpoint from elsewhere cannot run any.
+without its run folder. A checkpoint holds no code. That of a head of one's own names
+its class, and gives the digest of its source: the module is imported only if it lies here already, with that
+very source, and defines such a class.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from cache import CacheError, FeatureSpec
 from cache.settings import parse_settings, to_mapping
 from tagf_head.config import TrainConfig
 from tagf_head.data.folds import Fold
-from tagf_head.errors import CheckpointError
+from tagf_head.errors import CheckpointError, HeadError
 from tagf_head.heads import Head, build_head
+from tagf_head.heads.own_head import is_own_head, require_source
 from tagf_head.run_folder import write_file
 
-FORMAT = "tagf-head-3"
+FORMAT = "tagf-head-4"
 
 # One key alone: safetensors writes several in an order that differs from process to process.
 _METADATA_KEY = "tagf"
@@ -47,6 +50,7 @@ class RunInfo:
         num_processes: Processes that train together.
         versions: Versions of Python and of the computing libraries.
         key: The run's `training_key`.
+        own_head_digest: `own_head_digest` of a head of one's own; None for one of the registry.
     """
 
     train: TrainConfig
@@ -57,6 +61,7 @@ class RunInfo:
     num_processes: int = 1
     versions: Mapping[str, str]
     key: str
+    own_head_digest: str | None = None
 
     @property
     def random_weights(self) -> bool:
@@ -80,6 +85,7 @@ class RunInfo:
             },
             "versions": dict(self.versions),
             "key": self.key,
+            "own_head_digest": self.own_head_digest,
         }
 
     @classmethod
@@ -103,7 +109,7 @@ class RunInfo:
 
     @classmethod
     def _fields_of(cls, mapping: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-        fold = mapping["fold"]
+        fold, own_head_digest = mapping["fold"], mapping["own_head_digest"]
         return {
             "train": parse_settings(TrainConfig, mapping["train"], where=where, section="train"),
             "spec": FeatureSpec.from_json(json.dumps(mapping["features"]["spec"])),
@@ -113,6 +119,7 @@ class RunInfo:
             "num_processes": int(mapping["num_processes"]),
             "versions": {name: str(value) for name, value in mapping["versions"].items()},
             "key": str(mapping["key"]),
+            "own_head_digest": None if own_head_digest is None else str(own_head_digest),
         }
 
 
@@ -191,7 +198,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
 
     Raises:
         CheckpointError: The file is missing, damaged, no checkpoint of this project, or does not fit its
-            own settings.
+            own settings; or its head is one of one's own that is not here, or not as it was at training.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"no checkpoint at {path}; train a head first ('tagf train')")
@@ -208,7 +215,12 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
             f"{path} holds tensors but no description of a tagf head; give a run's best.safetensors"
         )
     info = CheckpointInfo.from_mapping(_description(metadata[_METADATA_KEY], path), where=str(path))
-    head = build_head(info.train.head).to(weights_dtype(info.train))
+    try:
+        if is_own_head(info.train.head.name):
+            require_source(info.train.head.name, info.own_head_digest)
+        head = build_head(info.train.head).to(weights_dtype(info.train))
+    except HeadError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     try:
         head.load_state_dict(state)
     except RuntimeError as error:

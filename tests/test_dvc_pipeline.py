@@ -75,6 +75,8 @@ def project(tmp_path_factory) -> Project:
         "train.window": 25,
         "train.head.visual_channels": [8],
         "train.head.audio_channels": [8],
+        "compare.heads": ["tagf", "concat"],
+        "compare.seeds": [0],
     }.items():
         project.set_parameter(key, value)
     project.run("git", "init", "--quiet")
@@ -120,10 +122,16 @@ def test_numeric_code_extracts_again(project, module):
 
 def test_train_setting_trains_alone(project):
     project.set_parameter("train.lr", 0.0007)
-    assert project.changed() == {"train"}
+    assert {"train", "compare"} <= project.changed()
+    assert not {"corpus", "extract"} & project.changed()
     printed = project.run("dvc", "repro", "--dry")
     assert "Running stage 'train@tagf'" in printed
     assert "Running stage 'extract'" not in printed
+
+
+def test_comparison_setting_compares_alone(project):
+    project.set_parameter("compare.seeds", [0, 1])
+    assert project.changed() == {"compare"}
 
 
 def test_extract_setting_extracts(project):
@@ -150,7 +158,7 @@ def test_plots_need_no_network(project):
 def test_experiment_changes_a_training_setting(project):
     store = project.folder / "data" / "features.zarr"
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
-    printed = project.run("dvc", "exp", "run", "-S", "train.lr=0.0005")
+    printed = project.run("dvc", "exp", "run", "-S", "train.lr=0.0005", "results")
     assert "Running stage 'train@tagf'" in printed
     assert "Running stage 'extract'" not in printed
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
@@ -185,3 +193,17 @@ def test_checkpoint_refuses_features_of_another_fingerprint(project):
     assert len(done.stderr.splitlines()) == 1
     assert re.search(r"audio\.anchor.*'end'.*'center'|audio\.anchor.*'center'.*'end'", done.stderr)
     assert not (project.folder.parent / "metrics.json").exists()
+
+
+def test_comparison_is_written_and_its_trials_kept(project):
+    folder = project.folder / "runs" / "comparison"
+    text = (folder / "comparison.md").read_text()
+    assert "mean minus concat" in text
+    assert "random weights" in text
+    checkpoint = folder / "tagf" / "seed-0" / "best.safetensors"
+    before = checkpoint.stat().st_mtime_ns
+    project.set_parameter("compare.reference", "tagf")
+    printed = project.run("dvc", "repro", "--single-item", "compare")
+    assert printed.count("kept as it is") == 2
+    assert "mean minus tagf" in (folder / "comparison.md").read_text()
+    assert checkpoint.stat().st_mtime_ns == before

@@ -8,6 +8,8 @@ import grimp
 import pytest
 import yaml
 
+from tagf_head.training.state import _BEYOND_TRAINING
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -41,11 +43,18 @@ def closure(graph: grimp.ImportGraph, module: str) -> set[str]:
         ("train", ["tagf_head.training.train"]),
         ("evaluate", ["tagf_head.evaluation.evaluate"]),
         ("results", ["tagf_head.evaluation.results"]),
+        ("compare", ["tagf_head.comparison.compare"]),
+        ("robustness", ["tagf_head.robustness.run"]),
     ],
 )
 def test_code_dependencies_of_a_stage_are_what_its_entries_import(graph, stages, stage, entries):
     listed = [dep for dep in stages[stage]["deps"] if dep.endswith(".py")]
     assert listed == sorted(set().union(*(closure(graph, entry) for entry in entries)))
+
+
+def test_training_runs_none_of_the_code_that_its_key_leaves_out(graph):
+    files = closure(graph, "tagf_head.training.train")
+    assert not {Path(file).parts[1] for file in files if file.startswith("tagf_head/")} & _BEYOND_TRAINING
 
 
 def test_extraction_depends_on_no_code_of_heads_command_line_corpus_or_report(stages):

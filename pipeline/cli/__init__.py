@@ -21,6 +21,11 @@ _COMMANDS = {
     "extract": ("pipeline.cli.extract", "Stage one: media to a feature store, once."),
     "train": ("pipeline.cli.train", "Stage two: train one head from a feature store."),
     "evaluate": ("pipeline.cli.evaluate", "CCC and predictions of a checkpoint on one split."),
+    "compare": ("pipeline.cli.compare", "Several heads and seeds on one store: one table, one plot."),
+    "robustness": (
+        "pipeline.cli.robustness",
+        "CCC and gates of checkpoints under shifted, noisy and missing signals.",
+    ),
     "results": ("pipeline.cli.results", "One table over several evaluated runs."),
     "cache": ("pipeline.cli.cache", "Feature stores: info, verify, merge, export, import."),
     "weights": ("pipeline.cli.weights", "Pretrained backbones: list, fetch, check."),
@@ -104,6 +109,12 @@ def _what_is_kept(words: list[str]) -> str:
     names = tuple(word for word in words if not word.startswith("-"))[:2]
     if names[:1] == ("extract",) or names in (("weights", "fetch"), ("cache", "restore-parts")):
         return "; finished work is kept, run the same command again to continue"
+    if names[:1] == ("compare",):
+        return "; finished trials and epochs are kept, run the same command again to continue"
+    if names[:1] == ("robustness",) and any(word.partition("=")[0] == "--source" for word in words):
+        return (
+            "; finished clips and stores of degraded media are kept, run the same command again to continue"
+        )
     if names[:1] == ("train",):
         return "; finished epochs are kept, add --resume to continue"
     return ""

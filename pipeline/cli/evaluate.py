@@ -32,6 +32,14 @@ from tagf_head.config import EvaluatedSplit
 @click.option("--predictions", type=options.OUT, help="Parquet file to write, one row per frame.")
 @click.option("--clip-metrics", type=options.OUT, help="CSV file to write, one line of metrics per clip.")
 @click.option("--gates", type=options.OUT, help="Parquet file to write: the gates' weights per frame.")
+@click.option(
+    "--calibration", type=options.OUT, help="CSV file to write for `dvc plots`: coverage of the deviations."
+)
+@click.option(
+    "--reliability",
+    type=options.OUT,
+    help="Parquet file to write: the predictions per frame without each modality.",
+)
 @click.option("--traces", type=options.OUT, help="CSV file to write for `dvc plots`: some clips over time.")
 @options.params_option
 @options.device_option
@@ -44,6 +52,8 @@ def command(
     predictions: Path | None,
     clip_metrics: Path | None,
     gates: Path | None,
+    calibration: Path | None,
+    reliability: Path | None,
     traces: Path | None,
     params: Path | None,
     device: str,
@@ -78,6 +88,8 @@ def command(
         config=config,
         clip_metrics=clip_metrics,
         gates=gates,
+        calibration=calibration,
+        reliability=reliability,
         device=device,
     )
     print_metrics(evaluation.metrics)

@@ -95,7 +95,7 @@ def command(
     """
     from cache.settings import load_section
 
-    _import_from_here()
+    import_from_here()
     config = load_section(params, "extract", ExtractConfig) if params else ExtractConfig()
     if as_json and not dry_run:
         raise click.UsageError("--json goes with --dry-run; --json-log FILE writes what a run does")
@@ -132,7 +132,7 @@ def command(
         end_local_workers()
 
 
-def _import_from_here() -> None:
+def import_from_here() -> None:
     """Let settings name backbones of modules in the working directory, as `python -m` would."""
     if "" not in sys.path:
         sys.path.insert(0, "")

@@ -10,6 +10,12 @@ from tagf_head.data.clip_groups import counted
 
 _TARGETS = ("valence", "arousal")
 _METRICS = ("ccc", "pcc", "rmse", "mae", "sagr")
+_MODALITIES = ("visual", "audio")
+_SOURCES = {
+    "predicted": "predicted",
+    "ensemble": "of the ensemble",
+    "both": "predicted and of the ensemble",
+}
 _UNDEFINED = "n/a"
 
 
@@ -65,5 +71,38 @@ def _notes(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"Gate {name}: mean weights {weights}; entropy {gate['entropy']:.3f} of at most "
             f"{gate['max_entropy']:.3f} nats."
         )
+    if "uncertainty" in metrics:
+        yield from _calibration_notes(metrics)
+    if "reliability" in metrics:
+        yield from _reliability_notes(metrics["reliability"])
     if metrics["random_weights"]:
         yield "The frozen backbones have random weights: these numbers say nothing about real media."
+
+
+def _calibration_notes(metrics: Mapping[str, Any]) -> Iterator[str]:
+    source = _SOURCES[metrics["uncertainty"]["source"]]
+    for name in _TARGETS:
+        found = metrics["calibration"][name]
+        coverage, likelihoods = found["coverage"]["0.90"], (found["nll"], found["constant_nll"])
+        yield (
+            f"Deviation of {name}, {source}: mean {found['mean_sd']:.3f}; {coverage:.1%} within 90 %; "
+            "NLL {} (constant {}).".format(*map(_plain, likelihoods))
+        )
+    if metrics["uncertainty"]["source"] == "ensemble":
+        yield "Heads that agree can all be wrong: these are too small. Train with --uncertainty."
+
+
+def _reliability_notes(reliability: Mapping[str, Any]) -> Iterator[str]:
+    for modality in _MODALITIES:
+        changes = ", ".join(
+            f"{name} moves by {reliability[modality][name]['mean_absolute_change']:.3f} to CCC "
+            f"{_plain(reliability[modality][name]['ccc_without'])}"
+            for name in _TARGETS
+        )
+        yield f"Without {modality}: {changes}."
+    if reliability["visual_share"] is not None:
+        yield f"Share of the visual stream in both changes: {reliability['visual_share']:.3f}."
+
+
+def _plain(value: float | None) -> str:
+    return _UNDEFINED if value is None else f"{value:.3f}"

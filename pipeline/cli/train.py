@@ -46,6 +46,12 @@ class FoldName(click.ParamType[int | str]):
     help="Fold to hold out instead of the official validation split; evaluate.folds in the settings says of "
     "how many. With `all`, a run per fold, and the metrics of their out-of-fold predictions.",
 )
+@click.option(
+    "--uncertainty/--no-uncertainty",
+    default=None,
+    help="Predict a standard deviation beside each estimate, which does not change; by default as in the "
+    "settings, else not.",
+)
 @options.device_option
 @click.option(
     "--resume", is_flag=True, help="Continue an interrupted training of the same settings and features."
@@ -59,6 +65,7 @@ def command(
     head: str | None,
     seed: int | None,
     fold: int | str | None,
+    uncertainty: bool | None,
     device: str,
     resume: bool,
     tensorboard: bool,
@@ -78,7 +85,7 @@ def command(
     from tagf_head.data.folds import Fold
     from tagf_head.training.train import train_head
 
-    config = _train_config(params, head, seed)
+    config = _train_config(params, head, seed, uncertainty)
     shared: dict[str, Any] = {
         "device": device, "resume": resume, "tensorboard": tensorboard, "progress": click.echo
     }  # fmt: skip
@@ -109,13 +116,17 @@ def _report(result: TrainResult, out: Path) -> None:
         )
 
 
-def _train_config(params: Path | None, head: str | None, seed: int | None) -> TrainConfig:
+def _train_config(
+    params: Path | None, head: str | None, seed: int | None, uncertainty: bool | None
+) -> TrainConfig:
     from cache.settings import load_section
     from tagf_head.config import TrainConfig
 
     config = load_section(params, "train", TrainConfig) if params else TrainConfig()
     if head is not None:
         config = dataclasses.replace(config, head=dataclasses.replace(config.head, name=head))
+    if uncertainty is not None:
+        config = dataclasses.replace(config, head=dataclasses.replace(config.head, uncertainty=uncertainty))
     return config if seed is None else dataclasses.replace(config, seed=seed)
 
 

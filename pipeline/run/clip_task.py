@@ -9,6 +9,7 @@ from cache.parts import ClipKey
 from cache.spec import FeatureSpec
 from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig
+from pipeline.degradation.degradation import Degradation
 from pipeline.run.clip_keys import gives_tracks
 from pipeline.run.running_clips import SCRATCH_PREFIX
 
@@ -44,6 +45,7 @@ class ClipTask:
         code_digest: Of the parent's numeric code.
         accelerator: Model of the server's GPU.
         preview: Folder for the clip's contact sheet; None for none.
+        degradation: What is done to the clip before its rows are made; None for nothing.
     """
 
     source: ClipSource
@@ -58,6 +60,7 @@ class ClipTask:
     code_digest: str
     accelerator: str | None = None
     preview: Path | None = None
+    degradation: Degradation | None = None
 
     @property
     def scratch(self) -> Path:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ import torch
 from cache.canonical_json import Json
 from cache.errors import CorruptFeatureError, StorageError
 from cache.parts import PartStore
+from pipeline.degradation.degraded_extraction import DegradedExtraction
 from pipeline.errors import BackboneServerError, ExtractionError
 from pipeline.extract import ClipExtraction
 from pipeline.machine import machine_type
@@ -147,7 +148,12 @@ def _extraction(
     beat: Callable[[int], None],
     preview: PreviewCollector | None,
 ) -> ClipExtraction:
-    return ClipExtraction(
+    extraction = (
+        ClipExtraction
+        if task.degradation is None
+        else partial(DegradedExtraction, degradation=task.degradation)
+    )
+    return extraction(
         source=task.source,
         config=task.config,
         models=models,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cache.canonical_json import Json
@@ -22,6 +22,7 @@ from cache.spec import FeatureSpec
 from pipeline.backbones.clip_stream import ClipStream
 from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig
+from pipeline.degradation.degradation import Degradation
 from pipeline.errors import ExtractionError
 from pipeline.preview.collector import sheet_name
 from pipeline.run.clip_keys import clip_key
@@ -68,6 +69,7 @@ class ExtractionRun:
         progress: Whether to show progress on standard error.
         note: Told what the run finds out and decides.
         done: Told what became of each clip.
+        degradations: By clip id, what is done to clips before their rows are made.
     """
 
     work: WorkDir
@@ -83,6 +85,7 @@ class ExtractionRun:
     progress: bool
     note: Callable[[str], None]
     done: Callable[[ClipOutcome], None]
+    degradations: Mapping[str, Degradation] = field(default_factory=dict)
 
     def extract(
         self, clips: Sequence[ClipSource], only: Collection[str] | None
@@ -147,9 +150,11 @@ class ExtractionRun:
             raise state
         if isinstance(digests, Exception):
             raise digests
+        key = clip_key(clip, digests, self.config, self.clip_streams, self.spec.fingerprint)
+        degradation = self.degradations.get(clip.clip_id)
         return ClipTask(
             source=clip,
-            key=clip_key(clip, digests, self.config, self.clip_streams, self.spec.fingerprint),
+            key=key if degradation is None else degradation.key(key),
             media_state=state,
             config=self.config,
             spec=self.spec,
@@ -160,6 +165,7 @@ class ExtractionRun:
             code_digest=code_digest(),
             accelerator=self.accelerator,
             preview=self.preview,
+            degradation=degradation,
         )
 
     def _with_servers(self, tasks: Collection[ClipTask]) -> list[ClipTask]:

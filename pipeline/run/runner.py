@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,9 @@ from cache.parts import ClipKey, PartStore
 from cache.spec import FeatureSpec
 from cache.store_writer import check_destination
 from pipeline.backbone_server.server_processes import start_servers
+from pipeline.clip_source import Manifest
 from pipeline.config import ExtractConfig
+from pipeline.degradation.degradation import Degradation
 from pipeline.errors import EngineError, ExtractionError, ManifestError
 from pipeline.feature_spec import clip_streams, feature_spec
 from pipeline.manifest import read_manifest
@@ -106,12 +108,44 @@ def extract_features(
             report says what is wrong with each.
         StorageError: A disk is full or not writable.
     """
+    source = source.absolute()  # workers may be elsewhere
+    check_destination(out.absolute())
+    manifest = read_manifest(source, layout)
+    return extract_clips(manifest, out, config, options, source=str(source), layout=layout)
+
+
+def extract_clips(
+    manifest: Manifest,
+    out: Path,
+    config: ExtractConfig,
+    options: RunOptions | None = None,
+    *,
+    source: str,
+    layout: str,
+    degradations: Mapping[str, Degradation] | None = None,
+) -> ExtractionReport:
+    """Extract the clips of a manifest and pack the store.
+
+    Args:
+        manifest: The clips.
+        out: As for `extract_features`.
+        config: The `extract` section.
+        options: How to go about it; None for the defaults.
+        source: Where the manifest was read from, for the log.
+        layout: How that is laid out.
+        degradations: By clip id, what is done to clips before their rows are made; None for nothing.
+
+    Returns:
+        What became of each clip.
+
+    Raises:
+        PipelineError: As for `extract_features`, and so are the others.
+    """
     options = options or RunOptions()
     started = time.monotonic()
-    source, out = source.absolute(), out.absolute()  # workers may be elsewhere
+    out = out.absolute()
     check_destination(out)  # before hours of work
     report = out.parent / REPORT_NAME if options.report is None else options.report
-    manifest = read_manifest(source, layout)
     clips = manifest.clips
     only = clips_to_retry(report, [clip.clip_id for clip in clips]) if options.retry_failed else None
     spec = feature_spec(config)
@@ -127,7 +161,7 @@ def extract_features(
         stack.callback(engine.close)
         log.run_started(
             {
-                "source": str(source),
+                "source": source,
                 "layout": layout,
                 "store": str(out),
                 "num_clips": len(clips),
@@ -154,6 +188,7 @@ def extract_features(
             progress=options.progress,
             note=notes.add,
             done=log.clip,
+            degradations=degradations or {},
         )
         outcomes, keys = run.extract(clips, only)
         if options.preview is not None:

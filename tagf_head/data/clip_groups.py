@@ -103,9 +103,11 @@ def counted(number: int, unit: str) -> str:
 
     >>> counted(3, "media file, with known subjects kept together")
     '3 media files, with known subjects kept together'
+    >>> counted(1, "subject")
+    '1 subject'
     """
     kind, comma, addition = unit.partition(",")
-    return f"{number} {kind}s{comma}{addition}"
+    return f"{number} {kind}{'' if number == 1 else 's'}{comma}{addition}"
 
 
 def _video(clip_id: str) -> str:

@@ -70,6 +70,7 @@ def read_device_rows(
     label: Tensor,
     label_mask: Tensor,
     center_view: int,
+    views: Sequence[int] | None = None,
 ) -> DeviceRows:
     """Read the rows of some clips onto the device that their labels are on.
 
@@ -81,25 +82,26 @@ def read_device_rows(
         row_size: ``(C,)``, see `FeatureRows`.
         label: ``(N + 1, 2)``, likewise.
         label_mask: ``(N + 1,)``, likewise.
-        center_view: Likewise.
+        center_view: Likewise, among the views that are read.
+        views: Views to read; all by default.
 
     Raises:
         CacheError: The rows cannot be read.
     """
     device = label.device
     visual, audio = (store.spec.stream(name) for name in (VISUAL_STREAM, AUDIO_STREAM))
-    num_views = len(visual.views or ())
+    views = range(len(visual.views or ())) if views is None else views
     runs = _runs(store, clip_ids)
     rows = DeviceRows(
         row_size=row_size,
         label=label,
         label_mask=label_mask,
         center_view=center_view,
-        visual=torch.empty(num_views, len(label), visual.num_features, dtype=torch.float16, device=device),
+        visual=torch.empty(len(views), len(label), visual.num_features, dtype=torch.float16, device=device),
         audio=torch.empty(len(label), audio.num_features, dtype=torch.float16, device=device),
     )
-    for index in range(num_views):
-        _read_stream(store, VISUAL_STREAM, index, runs, rows.visual[index])
+    for place, view in enumerate(views):
+        _read_stream(store, VISUAL_STREAM, view, runs, rows.visual[place])
     _read_stream(store, AUDIO_STREAM, None, runs, rows.audio)
     return rows
 

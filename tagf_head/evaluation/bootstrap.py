@@ -4,12 +4,17 @@ Frames of one subject are anything but independent, so an interval over frames w
 CCC needs only six sums, which are formed once per group; a resample is then a weighted sum of them, and
 thousands take milliseconds. `tagf_head.data.clip_groups` says what a group is.
 
-Letters: N rows, G groups, R resamples.
+A head that was trained with several seeds has several predictions of each row. Its CCC is then the mean of
+the seeds' CCCs, in the estimate and within every resample: the interval says how that mean would vary over
+other subjects, and holds the seeds at hand fixed.
+
+Letters: N rows, G groups, R resamples, S seeds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +65,7 @@ def ccc_interval(
     """Interval of the pooled CCC.
 
     Args:
-        prediction: ``(N, 2)`` valence and arousal.
+        prediction: ``(N, 2)`` valence and arousal, or ``(S, N, 2)``, whose CCCs are averaged over the seeds.
         target: ``(N, 2)``.
         mask: ``(N,)``, false where there is no label.
         group: ``(N,)`` number of each row's group, see `ClipGroups.of_rows`.
@@ -74,8 +79,8 @@ def ccc_interval(
         HeadError: No row has a label.
     """
     moments = _group_moments(prediction, target, mask, group)
-    estimate = _ccc(moments.sum(axis=0))
-    return _intervals(estimate, _ccc(_resample(moments, num_resamples, seed)), num_groups=len(moments))
+    estimate, resampled = _seed_means(moments, num_resamples, seed)
+    return _intervals(estimate, resampled, num_groups=moments.shape[1])
 
 
 def paired_ccc_difference(
@@ -91,12 +96,34 @@ def paired_ccc_difference(
     """Interval of ``CCC(prediction) - CCC(other)``, both on the same resamples of groups.
 
     Pairing takes the groups' difficulty out of the comparison, so the interval is narrower than the two
-    separate ones suggest. Arguments are those of `ccc_interval`.
+    separate ones suggest. Arguments are those of `ccc_interval`; both may have different numbers of seeds.
     """
     moments = [_group_moments(each, target, mask, group) for each in (prediction, other)]
-    estimate = _ccc(moments[0].sum(axis=0)) - _ccc(moments[1].sum(axis=0))
-    resampled = [_ccc(_resample(each, num_resamples, seed)) for each in moments]
-    return _intervals(estimate, resampled[0] - resampled[1], num_groups=len(moments[0]))
+    (estimate, resampled), (other_estimate, other_resampled) = (
+        _seed_means(each, num_resamples, seed) for each in moments
+    )
+    return _intervals(estimate - other_estimate, resampled - other_resampled, num_groups=moments[0].shape[1])
+
+
+def where_labels_vary(
+    intervals: CccIntervals, target: NDArray[np.floating], mask: NDArray[np.bool_]
+) -> CccIntervals:
+    """The intervals, NaN for a target whose labels are all the same and for the mean that it enters.
+
+    Args:
+        intervals: Of CCCs, or of differences of CCCs.
+        target: ``(N, 2)``.
+        mask: ``(N,)``, false where there is no label.
+    """
+    label = target[mask]
+    is_constant = (label == label[0]).all(axis=0)
+    nothing = Interval(estimate=nan, low=nan, high=nan)
+    return replace(
+        intervals,
+        valence=nothing if is_constant[0] else intervals.valence,
+        arousal=nothing if is_constant[1] else intervals.arousal,
+        mean=nothing if is_constant.any() else intervals.mean,
+    )
 
 
 def _group_moments(
@@ -105,11 +132,22 @@ def _group_moments(
     mask: NDArray[np.bool_],
     group: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """``(G, 2, 6)`` sums of 1, x, y, xx, yy, xy per group with labels and target; x - y keeps its scale."""
+    """``(S, G, 2, 6)`` sums of 1, x, y, xx, yy, xy per seed, group with labels and target."""
     if not mask.any():
         raise HeadError(
             "an interval needs at least one labelled frame, got 0; check the labels and the split"
         )
+    seeds = prediction[np.newaxis] if prediction.ndim == 2 else prediction
+    return np.stack([_moments_of_seed(each, target, mask, group) for each in seeds])
+
+
+def _moments_of_seed(
+    prediction: NDArray[np.floating],
+    target: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    group: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """``(G, 2, 6)``; x - y keeps its scale."""
     x, y = (np.asarray(values, np.float64)[mask] for values in (prediction, target))
     # A shift that both share leaves the CCC alone and keeps its small variances clear of rounding.
     shift = y.mean(axis=0)
@@ -125,13 +163,15 @@ def _group_moments(
     return np.asarray(sums, np.float64).transpose(2, 0, 1)
 
 
-def _resample(moments: NDArray[np.float64], num_resamples: int, seed: int) -> NDArray[np.float64]:
-    """``(R, 2, 6)`` sums over the groups of each resample."""
-    draws = draw_groups(len(moments), num_resamples, seed)
-    counts = np.zeros((num_resamples, len(moments)))
+def _seed_means(
+    moments: NDArray[np.float64], num_resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """CCCs averaged over the seeds: ``(3,)`` of all groups, and ``(R, 3)`` of the resamples."""
+    draws = draw_groups(moments.shape[1], num_resamples, seed)
+    counts = np.zeros(draws.shape)
     np.add.at(counts, (np.arange(num_resamples)[:, None], draws), 1)
-    resampled: NDArray[np.float64] = np.tensordot(counts, moments, axes=1)
-    return resampled
+    resampled = [_ccc(np.tensordot(counts, of_seed, axes=1)) for of_seed in moments]
+    return _ccc(moments.sum(axis=1)).mean(axis=0), np.mean(resampled, axis=0)
 
 
 def _ccc(sums: NDArray[np.float64]) -> NDArray[np.float64]:

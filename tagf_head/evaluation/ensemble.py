@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from cache import FeatureStore
 from tagf_head.annotations import Annotations, Split
 from tagf_head.checkpoint import Checkpoint, load_checkpoint
-from tagf_head.config import TARGETS, LabelConfig
+from tagf_head.config import LabelConfig
 from tagf_head.data.folds import plan_folds
 from tagf_head.data.split_data import SplitData
 from tagf_head.data.windows import plan_windows
 from tagf_head.errors import CheckpointError
+from tagf_head.evaluation.deviation import Deviations, DeviationTally
 from tagf_head.evaluation.gate_weights import GateTally, GateWeights
 from tagf_head.evaluation.stitching import predict_gated_rows
 
@@ -56,13 +57,19 @@ class Ensemble:
         return self.members[0].checkpoint.info.train.labels
 
     @property
-    def gate_names(self) -> tuple[str, ...]:
+    def gate_candidates(self) -> dict[str, tuple[str, ...]]:
         """Gates that all heads have, with the same candidates."""
-        heads = [member.checkpoint.head for member in self.members]
-        shapes = [member.checkpoint.info.train.head.resolved() for member in self.members]
-        if len({(shape.num_steps, shape.include_input) for shape in shapes}) > 1:
-            return ()
-        return tuple(name for name in heads[0].gate_names if all(name in head.gate_names for head in heads))
+        first, *others = (member.checkpoint.head.gate_candidates for member in self.members)
+        return {
+            name: candidates
+            for name, candidates in first.items()
+            if all(other.get(name) == candidates for other in others)
+        }
+
+    @property
+    def predicts_deviations(self) -> bool:
+        """Whether all heads were made to predict deviations."""
+        return all(member.checkpoint.info.train.head.uncertainty for member in self.members)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,10 +78,12 @@ class EnsemblePrediction:
 
     Attributes:
         values: ``(N, 2)`` float64, valence and arousal.
-        gates: Gate -> its weights; those of `Ensemble.gate_names`.
+        deviations: Their variances, as far as the heads know them.
+        gates: Gate -> its weights; those of `Ensemble.gate_candidates`.
     """
 
     values: NDArray[np.float64]
+    deviations: Deviations
     gates: dict[str, GateWeights]
 
 
@@ -195,9 +204,8 @@ def predict(
     """
     row_size = data.row_size
     num_rows = int(row_size.sum())
-    total, num_heads = np.zeros((num_rows, len(TARGETS))), np.zeros(num_rows)
-    has_input = ensemble.members[0].checkpoint.info.train.head.resolved().include_input
-    tally = GateTally(num_rows, first_step=0 if has_input else 1)
+    estimates = DeviationTally(num_rows, predicted=ensemble.predicts_deviations)
+    tally = GateTally(num_rows, ensemble.gate_candidates)
     for member, of_member in zip(ensemble.members, clips, strict=True):
         settings, own = member.checkpoint.info.train, set(of_member)
         is_own = np.array([clip_id in own for clip_id in data.clip_ids], np.bool_)
@@ -206,7 +214,6 @@ def predict(
         found = predict_gated_rows(
             member.checkpoint.head, data.rows, plan.select(is_own[plan.clip]), batch_size, wanted=rows
         )
-        total[rows] += found.values
-        num_heads[rows] += 1
-        tally.add({name: found.gates[name] for name in ensemble.gate_names}, rows)
-    return EnsemblePrediction(values=total / num_heads[:, None], gates=tally.gates())
+        estimates.add(found.values, found.variance, rows)
+        tally.add({name: found.gates[name] for name in ensemble.gate_candidates}, rows)
+    return EnsemblePrediction(values=estimates.mean(), deviations=estimates.deviations(), gates=tally.gates())

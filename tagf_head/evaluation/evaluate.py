@@ -1,4 +1,4 @@
-"""Evaluation of one head or an ensemble on some clips: metrics, predictions per frame, traces to plot.
+"""Evaluation of one head or an ensemble on some clips: metrics, predictions per frame, and what lies behind.
 
 The metric is that of the ABAW challenges: windows that overlap are averaged per frame, then the CCC is
 taken over all labelled frames of the clips together. docs/evaluation.md has the formulas.
@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tagf_head.annotations import load_annotations
-from tagf_head.config import EvaluateConfig
-from tagf_head.data.split_data import Features, load_clips, load_split, open_features
+from tagf_head.config import TARGETS, EvaluateConfig
+from tagf_head.data.muted_rows import MutedRows
+from tagf_head.data.split_data import Features, SplitData, load_clips, load_split, open_features
 from tagf_head.devices import resolve_device
 from tagf_head.errors import HeadError
+from tagf_head.evaluation.calibration import Calibration, calibrate, write_calibration
 from tagf_head.evaluation.clip_metrics import ClipMetrics, metrics_of_clips, write_clip_metrics
 from tagf_head.evaluation.ensemble import check_official_split, load_ensemble, predict, unseen_clips
 from tagf_head.evaluation.gate_weights import GateWeights, write_gates
 from tagf_head.evaluation.metrics_file import metrics_content
 from tagf_head.evaluation.predictions import Predictions, write_predictions
+from tagf_head.evaluation.reliability import MODALITIES, Reliability, write_reliability
 from tagf_head.evaluation.traces import write_traces
 from tagf_head.run_folder import write_file
 
@@ -38,12 +42,16 @@ class Evaluation:
         predictions: One row per frame of the clips.
         clips: Metrics of each clip.
         gates: Gate -> the weights that it gave its candidates; empty for heads without gates.
+        calibration: Target -> how its deviations and its errors agree; empty where no deviations are known.
+        reliability: Predictions without each modality, where they were asked for.
     """
 
     metrics: dict[str, Any]
     predictions: Predictions
     clips: tuple[ClipMetrics, ...]
     gates: dict[str, GateWeights]
+    calibration: dict[str, Calibration]
+    reliability: Reliability | None
 
 
 def evaluate_head(
@@ -57,6 +65,8 @@ def evaluate_head(
     config: EvaluateConfig,
     clip_metrics: Path | None = None,
     gates: Path | None = None,
+    calibration: Path | None = None,
+    reliability: Path | None = None,
     device: str | torch.device = "cpu",
 ) -> Evaluation:
     """Evaluate a checkpoint, or several as an ensemble, and write the results.
@@ -74,6 +84,9 @@ def evaluate_head(
         config: Split, batch size and memory for rows.
         clip_metrics: Where to write the metrics of each clip as CSV, if at all.
         gates: Where to write the gates' weights per frame as Parquet, if at all.
+        calibration: Where to write the coverage of the deviations' intervals as CSV, if at all.
+        reliability: Where to write the predictions without each modality as Parquet, if at all; the heads
+            then predict three times.
         device: Where the rows and the heads live; ``auto`` is a GPU where there is one. The heads compute in
             float32, or in float64 if they were trained in that.
 
@@ -81,8 +94,8 @@ def evaluate_head(
         What was written, and more.
 
     Raises:
-        HeadError: Checkpoint, labels or device cannot be used, or gates are asked for and the heads have none
-            in common.
+        HeadError: Checkpoint, labels or device cannot be used, gates are asked for and the heads have none in
+            common, or calibration and no deviations are known.
         StaleFeatureError: The store holds other features than those that a head was trained on.
         CacheError: The store cannot be used.
     """
@@ -92,11 +105,10 @@ def evaluate_head(
     ensemble = load_ensemble([Path(path) for path in paths], device=target)
     for member in ensemble.members:
         store.require_spec(member.checkpoint.info.spec, where=str(member.path))
-    if gates is not None and not ensemble.gate_names:
-        raise HeadError(
-            f"{gates}: the heads ({', '.join(str(path) for path in paths)}) have no gates, or none in "
-            "common; leave the file of gates out"
-        )
+    if gates is not None and not ensemble.gate_candidates:
+        gateless = [str(each.path) for each in ensemble.members if not each.checkpoint.head.gate_candidates]
+        why = f"{gateless[0]} has no gates" if gateless else "the heads have no gates in common"
+        raise HeadError(f"{gates}: {why}; leave the file of gates out, or evaluate other checkpoints")
     annotated = load_annotations(annotations, ensemble.labels.gold_standard)
     if config.split == "fold":
         clips = unseen_clips(ensemble, store, annotated)
@@ -122,6 +134,14 @@ def evaluate_head(
             rows_memory_gb=config.rows_memory_gb,
         )
         clips = (data.clip_ids,) * len(ensemble.members)
+    ensemble_size = sum(data.clip_ids[0] in of_member for of_member in clips)
+    if calibration is not None and ensemble_size == 1 and not ensemble.predicts_deviations:
+        lacking = next(each for each in ensemble.members if not each.checkpoint.info.train.head.uncertainty)
+        raise HeadError(
+            f"{calibration}: a head that was trained without --uncertainty says no deviations "
+            f"({lacking.path}); train it with that, evaluate several heads as an ensemble, or "
+            "leave the file of calibration out"
+        )
     predicted = predict(ensemble, data, clips, config.batch_size)
     found = Predictions(
         clip_ids=data.clip_ids,
@@ -132,15 +152,28 @@ def evaluate_head(
         values=predicted.values.astype(np.float32),
         face_found=data.face_found,
         groups=data.groups,
+        deviation=predicted.deviations.total(),
     )
+    of_targets = {} if found.deviation is None else _calibration(found.values, found.deviation, data)
+    without_modalities = None
+    if reliability is not None:
+        without = {
+            modality: predict(
+                ensemble, replace(data, rows=MutedRows.of(data.rows, modality)), clips, config.batch_size
+            ).values.astype(np.float32)
+            for modality in MODALITIES
+        }
+        without_modalities = Reliability(values=found.values, without=without)
     of_clips = metrics_of_clips(found, data.label, data.label_mask)
     metrics = metrics_content(
         found,
         data,
         of_clips,
         ensemble,
-        predicted.gates,
-        ensemble_size=sum(data.clip_ids[0] in of_member for of_member in clips),
+        predicted,
+        ensemble_size=ensemble_size,
+        calibration=of_targets,
+        reliability=without_modalities,
     )
     if predictions is not None:
         write_predictions(predictions, found)
@@ -150,5 +183,28 @@ def evaluate_head(
         write_clip_metrics(clip_metrics, of_clips)
     if gates is not None:
         write_gates(gates, found, predicted.gates)
+    if calibration is not None:
+        write_calibration(calibration, of_targets)
+    if reliability is not None and without_modalities is not None:
+        write_reliability(reliability, found, without_modalities)
     write_file(out_metrics, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
-    return Evaluation(metrics=metrics, predictions=found, clips=of_clips, gates=predicted.gates)
+    return Evaluation(
+        metrics=metrics,
+        predictions=found,
+        clips=of_clips,
+        gates=predicted.gates,
+        calibration=of_targets,
+        reliability=without_modalities,
+    )
+
+
+def _calibration(
+    values: NDArray[np.float32], deviation: NDArray[np.float32], data: SplitData
+) -> dict[str, Calibration]:
+    """Calibration of each target, over the labelled frames."""
+    labelled = data.label_mask
+    error = data.label[labelled].astype(np.float64) - values[labelled]
+    return {
+        target: calibrate(error[:, column], deviation[labelled, column])
+        for column, target in enumerate(TARGETS)
+    }

@@ -1,7 +1,7 @@
 """What the gates of a head chose: a summary for metrics.json, and the weights of every frame as Parquet.
 
-A candidate is called by its place in the recursion: H0 is the recursion's input, H1 the first step's result
-(arXiv 2507.02080, eqs 6-8). Heads whose gates do not choose among the input have no H0.
+The candidates have the names that the head gives them. Those of TAGF are called by their place in the
+recursion: H0 is the recursion's input, H1 the first step's result (arXiv 2507.02080, eqs 6-8).
 """
 
 from __future__ import annotations
@@ -26,27 +26,22 @@ class GateWeights:
     """Weights of one gate for every frame.
 
     Attributes:
-        first_step: Place of the first candidate in the recursion, 0 where that is the input.
+        candidates: Names of the M candidates.
         weights: ``(N, M)`` float64, sums to 1 in each frame; of an ensemble, the mean over its heads.
         entropy: Mean over heads and frames of -sum alpha ln alpha, in nats.
     """
 
-    first_step: int
+    candidates: tuple[str, ...]
     weights: NDArray[np.float64]
     entropy: float
-
-    @property
-    def steps(self) -> range:
-        """Place of each candidate in the recursion."""
-        return range(self.first_step, self.first_step + self.weights.shape[1])
 
     def summary(self) -> dict[str, Any]:
         """Entropy, the largest that it could be (all weights equal), and each candidate's mean weight."""
         means = self.weights.mean(axis=0).tolist()
         return {
             "entropy": self.entropy,
-            "max_entropy": math.log(len(self.steps)),
-            "mean_weight": {f"H{step}": mean for step, mean in zip(self.steps, means, strict=True)},
+            "max_entropy": math.log(len(self.candidates)),
+            "mean_weight": dict(zip(self.candidates, means, strict=True)),
         }
 
 
@@ -55,11 +50,11 @@ class GateTally:
 
     Args:
         num_rows: Number of rows N that the heads together predict.
-        first_step: Place of the gates' first candidate in the recursion.
+        candidates: Gate -> names of its candidates.
     """
 
-    def __init__(self, num_rows: int, *, first_step: int) -> None:
-        self._first_step = first_step
+    def __init__(self, num_rows: int, candidates: Mapping[str, tuple[str, ...]]) -> None:
+        self._candidates = candidates
         self._num_heads = np.zeros(num_rows, np.int64)
         self._sums: dict[str, NDArray[np.float64]] = {}
         self._entropies: dict[str, float] = {}
@@ -81,7 +76,7 @@ class GateTally:
         """The gates, when every row has been predicted."""
         return {
             name: GateWeights(
-                first_step=self._first_step,
+                candidates=self._candidates[name],
                 weights=total / self._num_heads[:, None],
                 entropy=self._entropies[name] / float(self._num_heads.sum()),
             )
@@ -104,8 +99,8 @@ def frame_entropy(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def write_gates(path: Path, predictions: Predictions, gates: Mapping[str, GateWeights]) -> None:
     """Write the weights of every frame as Parquet.
 
-    Columns: `clip_id`, `frame` and `time_s` as in the predictions, and float32 `GATE_T` for the weight that
-    the gate gives the recursion's step T, such as `visual_0` for its input.
+    Columns: `clip_id`, `frame` and `time_s` as in the predictions, and float32 `GATE_CANDIDATE` for the
+    weight that the gate gives the candidate, such as `visual_H0` for the recursion's input.
     """
     columns: dict[str, pa.Array] = {
         "clip_id": clip_column(predictions),
@@ -113,8 +108,8 @@ def write_gates(path: Path, predictions: Predictions, gates: Mapping[str, GateWe
         "time_s": pa.array(predictions.time_s, pa.float64()),
     }
     for name, gate in gates.items():
-        for column, step in enumerate(gate.steps):
-            columns[f"{name}_{step}"] = pa.array(gate.weights[:, column].astype(np.float32))
+        for column, candidate in enumerate(gate.candidates):
+            columns[f"{name}_{candidate}"] = pa.array(gate.weights[:, column].astype(np.float32))
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), buffer)
     write_file(path, buffer.getvalue().to_pybytes())

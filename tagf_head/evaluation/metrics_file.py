@@ -11,10 +11,11 @@ from cache.file_digest import file_digest
 from tagf_head.config import TARGETS
 from tagf_head.data.split_data import SplitData
 from tagf_head.evaluation.bootstrap import CONFIDENCE, NUM_RESAMPLES, Interval, ccc_interval
+from tagf_head.evaluation.calibration import Calibration
 from tagf_head.evaluation.clip_metrics import ClipMetrics, clip_means, pooled_moments
-from tagf_head.evaluation.ensemble import Ensemble
-from tagf_head.evaluation.gate_weights import GateWeights
+from tagf_head.evaluation.ensemble import Ensemble, EnsemblePrediction
 from tagf_head.evaluation.predictions import Predictions
+from tagf_head.evaluation.reliability import Reliability
 
 
 def metrics_content(
@@ -22,9 +23,11 @@ def metrics_content(
     data: SplitData,
     clips: Sequence[ClipMetrics],
     ensemble: Ensemble,
-    gates: Mapping[str, GateWeights],
+    predicted: EnsemblePrediction,
     *,
     ensemble_size: int,
+    calibration: Mapping[str, Calibration],
+    reliability: Reliability | None = None,
 ) -> dict[str, Any]:
     """What metrics.json holds.
 
@@ -36,8 +39,10 @@ def metrics_content(
         data: The split.
         clips: Its clips' metrics.
         ensemble: The heads.
-        gates: Of the heads.
+        predicted: What the heads say.
         ensemble_size: Number of heads whose mean is a clip's prediction.
+        calibration: Of each target; empty where no deviations are known.
+        reliability: Of the modalities, where it was asked for.
     """
     intervals = ccc_interval(
         predictions.values, data.label, data.label_mask, data.groups.of_rows(data.row_size)
@@ -60,7 +65,12 @@ def metrics_content(
             "num_resamples": NUM_RESAMPLES,
         },
         "clip_mean": {name: clip_means(clips, column) for column, name in enumerate(TARGETS)},
-        **({"gates": {name: gate.summary() for name, gate in gates.items()}} if gates else {}),
+        **_optional(
+            gates={name: gate.summary() for name, gate in predicted.gates.items()},
+            uncertainty=predicted.deviations.summary() if calibration else None,
+            calibration={name: each.to_mapping() for name, each in calibration.items()},
+            reliability=None if reliability is None else reliability.summary(data),
+        ),
         "split": data.name,
         "num_clips": len(data.clip_ids),
         "num_frames": data.counts.num_frames,
@@ -77,6 +87,11 @@ def metrics_content(
         "seed": _only([info.train.seed for info in infos]),
         "random_weights": any(info.random_weights for info in infos),
     }
+
+
+def _optional(**parts: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """The parts that hold something."""
+    return {name: part for name, part in parts.items() if part}
 
 
 def _bounds(interval: Interval, *, is_defined: bool) -> dict[str, float | None]:

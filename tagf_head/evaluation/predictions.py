@@ -1,8 +1,9 @@
 """Predictions per frame, and the Parquet file that holds them.
 
 Columns: `clip_id` (string), `frame` (int64, index of the decoded picture in its video), `time_s` (float64,
-seconds on the container's timeline), `valence`, `arousal` (float32, in [-1, 1]), `face_found` (bool). Rows
-of a clip follow one another. The file's metadata name the clips, also those without any row, and say which
+seconds on the container's timeline), `valence`, `arousal` (float32, in [-1, 1]), `face_found` (bool), and
+where standard deviations are known `valence_sd`, `arousal_sd` (float32). Rows of a clip follow one another.
+The file's metadata name the clips, also those without any row, and say which
 belong together, so that whoever resamples the predictions draws the units of the evaluation.
 """
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tagf_head.config import TARGETS
 from tagf_head.data.clip_groups import ClipGroups, GroupUnit
 from tagf_head.errors import HeadError
 from tagf_head.run_folder import write_file
@@ -33,6 +35,8 @@ _SCHEMA = pa.schema(
         ("face_found", pa.bool_()),
     ]
 )
+_DEVIATIONS = tuple((f"{target}_sd", pa.float32()) for target in TARGETS)
+_SCHEMA_WITH_DEVIATIONS = pa.schema([*_SCHEMA, *(pa.field(*column) for column in _DEVIATIONS)])
 # Of the metadata: the unit, and the group of each clip, also of those that have no row.
 _GROUPS_KEY = b"tagf.groups"
 
@@ -49,6 +53,7 @@ class Predictions:
         values: ``(N, 2)`` float32, valence and arousal.
         face_found: ``(N,)`` bool.
         groups: Which of the clips belong together.
+        deviation: ``(N, 2)`` float32, standard deviations of the values' errors; None where none are known.
     """
 
     clip_ids: tuple[str, ...]
@@ -58,6 +63,7 @@ class Predictions:
     values: NDArray[np.float32]
     face_found: NDArray[np.bool_]
     groups: ClipGroups
+    deviation: NDArray[np.float32] | None = None
 
 
 def clip_column(predictions: Predictions) -> pa.Array:
@@ -75,11 +81,13 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         predictions.values[:, 0],
         predictions.values[:, 1],
         predictions.face_found,
+        *(() if predictions.deviation is None else predictions.deviation.T),
     ]
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+    schema = _SCHEMA if predictions.deviation is None else _SCHEMA_WITH_DEVIATIONS
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
     group = dict(zip(predictions.clip_ids, predictions.groups.group, strict=True))
     groups = json.dumps({"unit": predictions.groups.unit, "group": group})
-    schema = _SCHEMA.with_metadata({_GROUPS_KEY: groups.encode()})
+    schema = schema.with_metadata({_GROUPS_KEY: groups.encode()})
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
     write_file(path, buffer.getvalue().to_pybytes())
@@ -97,9 +105,11 @@ def read_predictions(path: Path) -> Predictions:
         raise HeadError(
             f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); run the evaluation again"
         ) from error
-    if not table.schema.equals(_SCHEMA):
+    has_deviations = table.schema.equals(_SCHEMA_WITH_DEVIATIONS)
+    if not has_deviations and not table.schema.equals(_SCHEMA):
         raise HeadError(
-            f"{path} is not a predictions file: expected columns {', '.join(_SCHEMA.names)}, got "
+            f"{path} is not a predictions file: expected columns {', '.join(_SCHEMA.names)}, with or without "
+            f"{', '.join(name for name, _ in _DEVIATIONS)}, got "
             f"{', '.join(f'{field.name} ({field.type})' for field in table.schema)}; run the evaluation again"
         )
     encoded = table["clip_id"].combine_chunks().dictionary_encode()
@@ -115,9 +125,12 @@ def read_predictions(path: Path) -> Predictions:
         row_size=np.array([size_of.get(clip_id, 0) for clip_id in clip_ids], np.int64),
         frame=table["frame"].to_numpy(),
         time_s=table["time_s"].to_numpy(),
-        values=np.stack([table[name].to_numpy() for name in ("valence", "arousal")], axis=1),
+        values=np.stack([table[name].to_numpy() for name in TARGETS], axis=1),
         face_found=table["face_found"].to_numpy(),
         groups=groups,
+        deviation=(
+            np.stack([table[name].to_numpy() for name, _ in _DEVIATIONS], axis=1) if has_deviations else None
+        ),
     )
 
 

@@ -27,7 +27,7 @@ from tagf_head.data.windows import WindowPlan
 from tagf_head.errors import HeadError
 
 if TYPE_CHECKING:
-    from tagf_head.heads.head import GatedPrediction
+    from tagf_head.heads.head import HeadOutput
 
 # An accelerator's results are fetched this many batches at a time: each fetch waits until it is idle.
 _BATCHES_PER_FETCH = 16
@@ -101,16 +101,26 @@ class GatedRows:
 
     Attributes:
         values: ``(N, 2)`` float64, valence and arousal.
+        variance: ``(N, 2)`` float64, predicted variances of their errors, means over the windows like the
+            values; None of a head that predicts none.
         gates: Gate -> ``(N, M)`` float64 weights of its candidates, which sum to 1; empty for a head without
             gates.
     """
 
     values: NDArray[np.float64]
+    variance: NDArray[np.float64] | None
     gates: Mapping[str, NDArray[np.float64]]
 
 
 @torch.no_grad()
-def stitch_windows(head: nn.Module, rows: FeatureRows, plan: WindowPlan, batch_size: int) -> Stitching:
+def stitch_windows(
+    head: nn.Module,
+    rows: FeatureRows,
+    plan: WindowPlan,
+    batch_size: int,
+    *,
+    num_values: int = len(TARGETS),
+) -> Stitching:
     """Predictions of a head in evaluation mode, of a plan that may leave rows out.
 
     Args:
@@ -118,15 +128,16 @@ def stitch_windows(head: nn.Module, rows: FeatureRows, plan: WindowPlan, batch_s
         rows: Rows of the clips that `plan` indexes.
         plan: Windows.
         batch_size: Windows per forward pass.
+        num_values: Number of values K that the head gives per frame; those of a plan without windows, too.
 
     Returns:
-        Sums and counts of valence and arousal.
+        Sums and counts of what the head gives.
     """
     with _evaluation_mode(head):
         outputs = (
             head(batch.visual, batch.audio, batch.frame_mask) for batch in rows.batches(plan, batch_size)
         )
-        return _stitch(outputs, rows, plan)
+        return _stitch(outputs, rows, plan, num_values)
 
 
 @torch.no_grad()
@@ -138,7 +149,7 @@ def predict_gated_rows(
     *,
     wanted: NDArray[np.bool_] | None = None,
 ) -> GatedRows:
-    """Predictions of a head in evaluation mode, and its gates' weights, which are stitched like predictions.
+    """All that a head in evaluation mode says of some rows; everything is stitched like predictions.
 
     Args:
         head: A `tagf_head.heads.head.Head`, with or without gates, on the device of `rows`; its mode is
@@ -151,20 +162,25 @@ def predict_gated_rows(
     Raises:
         HeadError: A prediction is not finite, or a wanted row lies in no window.
     """
+    num_estimates = len(TARGETS)
     num_candidates: dict[str, int] = {}
 
     def outputs() -> Iterator[Tensor]:
+        nonlocal num_estimates
         for batch in rows.batches(plan, batch_size):
-            found: GatedPrediction = head(batch.visual, batch.audio, batch.frame_mask, return_gates=True)
+            found: HeadOutput = head(batch.visual, batch.audio, batch.frame_mask, return_all=True)
             num_candidates.update({name: alpha.shape[-1] for name, alpha in found.gates.items()})
-            # (B, L, 2 + the M of every gate)
-            yield torch.cat([found.prediction, *found.gates.values()], dim=-1)
+            estimates = with_variance(found)
+            num_estimates = estimates.shape[-1]
+            # (B, L, 2 or 4 + the M of every gate)
+            yield torch.cat([estimates, *found.gates.values()], dim=-1)
 
     with _evaluation_mode(head):
-        means = _stitch(outputs(), rows, plan).mean(wanted)
-    bounds = np.cumsum([len(TARGETS), *num_candidates.values()]).tolist()
+        means = _stitch(outputs(), rows, plan, len(TARGETS)).mean(wanted)
+    bounds = np.cumsum([num_estimates, *num_candidates.values()]).tolist()
     return GatedRows(
         values=means[:, : len(TARGETS)],
+        variance=means[:, len(TARGETS) : num_estimates] if num_estimates > len(TARGETS) else None,
         gates={
             name: means[:, start:stop]
             for name, (start, stop) in zip(num_candidates, pairwise(bounds), strict=True)
@@ -172,8 +188,18 @@ def predict_gated_rows(
     )
 
 
-def _stitch(outputs: Iterable[Tensor], rows: FeatureRows, plan: WindowPlan) -> Stitching:
-    """Stitch ``(B, L, K)`` outputs for the windows of a plan in its order."""
+def with_variance(found: HeadOutput) -> Tensor:
+    """Valence and arousal, ``(B, L, 2)``, followed by their variances, ``(B, L, 4)``, where there are some.
+
+    Overlapping windows are averaged in the variance: the mean square is what a deviation is made of.
+    """
+    if found.deviation is None:
+        return found.prediction
+    return torch.cat([found.prediction, found.deviation.square()], dim=-1)
+
+
+def _stitch(outputs: Iterable[Tensor], rows: FeatureRows, plan: WindowPlan, num_values: int) -> Stitching:
+    """Stitch ``(B, L, K)`` outputs for a plan's windows in its order; `num_values` is K where it has none."""
     row_start = np.cumsum(rows.row_size) - rows.row_size
     first_row = row_start[plan.clip] + plan.start
     stitching: Stitching | None = None
@@ -185,7 +211,7 @@ def _stitch(outputs: Iterable[Tensor], rows: FeatureRows, plan: WindowPlan) -> S
         done = slice(num_done, num_done + len(values))
         stitching.add(first_row[done], plan.length[done], values)
         num_done = done.stop
-    return stitching or Stitching(rows.num_rows)
+    return stitching or Stitching(rows.num_rows, num_values)
 
 
 @contextmanager

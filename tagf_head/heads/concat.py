@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tagf_head.head_config import ResolvedHeadConfig
-from tagf_head.heads.head import Head
+from tagf_head.heads.head import Head, HeadOutput
 from tagf_head.layers.regressor import Regressor
 from tagf_head.layers.stream_encoder import audio_encoder, visual_encoder
 
@@ -22,10 +22,11 @@ class ConcatHead(Head):
         super().__init__()
         self.visual_encoder = visual_encoder(config)
         self.audio_encoder = audio_encoder(config)
-        joint_features = self.visual_encoder.num_features + self.audio_encoder.num_features
-        self.regressor = Regressor(joint_features, config.regressor_features, config.num_outputs)
+        self.num_features = self.visual_encoder.num_features + self.audio_encoder.num_features
+        self.regressor = Regressor(self.num_features, config.regressor_features, config.num_outputs)
 
-    def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `Head.estimate`, without gates."""
+    def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> HeadOutput:
+        """As `Head.estimate`."""
         streams = [self.visual_encoder(visual, frame_mask), self.audio_encoder(audio, frame_mask)]
-        return self.regressor(torch.cat(streams, dim=-1), frame_mask), {}
+        features = torch.cat(streams, dim=-1)  # (B, L, d)
+        return HeadOutput(prediction=self.regressor(features, frame_mask), features=features)

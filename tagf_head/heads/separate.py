@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tagf_head.head_config import HALVES, ResolvedHeadConfig
-from tagf_head.heads.head import Head
+from tagf_head.heads.head import Head, HeadOutput
 
 
 class SeparateHeads(Head):
@@ -23,11 +23,22 @@ class SeparateHeads(Head):
     def __init__(self, build: Callable[[ResolvedHeadConfig], Head], config: ResolvedHeadConfig) -> None:
         super().__init__()
         self.valence, self.arousal = (build(replace(config, targets=target)) for target in HALVES)
-        self.gate_names = tuple(f"{target}_{gate}" for target in HALVES for gate in self.valence.gate_names)
+        self.num_features = self.valence.num_features + self.arousal.num_features
+        self.gate_candidates = {
+            f"{target}_{gate}": candidates
+            for target, half in zip(HALVES, (self.valence, self.arousal), strict=True)
+            for gate, candidates in half.gate_candidates.items()
+        }
 
-    def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> HeadOutput:
         """Both heads' estimates side by side; their gates' names begin with the target."""
-        valence, valence_gates = self.valence.estimate(visual, audio, frame_mask)
-        arousal, arousal_gates = self.arousal.estimate(visual, audio, frame_mask)
-        weights = (*valence_gates.values(), *arousal_gates.values())
-        return torch.cat([valence, arousal], dim=-1), dict(zip(self.gate_names, weights, strict=True))
+        halves = [half.estimate(visual, audio, frame_mask) for half in (self.valence, self.arousal)]
+        return HeadOutput(
+            prediction=torch.cat([half.prediction for half in halves], dim=-1),
+            features=torch.cat([half.features for half in halves], dim=-1),
+            gates={
+                f"{target}_{gate}": weights
+                for target, half in zip(HALVES, halves, strict=True)
+                for gate, weights in half.gates.items()
+            },
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tagf_head.head_config import ResolvedHeadConfig
-from tagf_head.heads.head import Head
+from tagf_head.heads.head import Head, HeadOutput
 from tagf_head.layers.regressor import Regressor
 from tagf_head.layers.stream_encoder import visual_encoder
 
@@ -20,8 +20,10 @@ class VisualOnlyHead(Head):
     def __init__(self, config: ResolvedHeadConfig) -> None:
         super().__init__()
         self.encoder = visual_encoder(config)
-        self.regressor = Regressor(self.encoder.num_features, config.regressor_features, config.num_outputs)
+        self.num_features = self.encoder.num_features
+        self.regressor = Regressor(self.num_features, config.regressor_features, config.num_outputs)
 
-    def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `Head.estimate`, without gates; `audio` is not looked at."""
-        return self.regressor(self.encoder(visual, frame_mask), frame_mask), {}
+    def estimate(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> HeadOutput:
+        """As `Head.estimate`; `audio` is not looked at."""
+        features = self.encoder(visual, frame_mask)
+        return HeadOutput(prediction=self.regressor(features, frame_mask), features=features)

@@ -1,19 +1,20 @@
-"""Encoder of one stream of embeddings: the part that all heads have in common.
+"""Encoders of one stream of embeddings: what a head runs over face and voice before it fuses them.
 
-Rows are l2-normalised (arXiv 2507.02080, eq. 2), run through a TCN, batch-normalised over channels and
-l2-normalised again.
+`tcn`   l2 normalisation (arXiv 2507.02080, eq. 2), TCN, batch normalisation over channels, l2 normalisation:
+        TAGF, and every head that is compared with it on equal terms; LFAN and CtyunAI do without the last
+`lstm`  l2 normalisation and a bidirectional LSTM over time: RJCA and its successors
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from tagf_head.errors import HeadError
 from tagf_head.head_config import ResolvedHeadConfig
 from tagf_head.layers.masked_batch_norm import MaskedBatchNorm
 from tagf_head.layers.row_normalisation import normalize_rows
+from tagf_head.layers.stream_input import stream_input
 from tagf_head.layers.tcn import TemporalConvNet
+from tagf_head.layers.temporal_lstm import TemporalLstm
 
 
 class StreamEncoder(nn.Module):
@@ -24,13 +25,21 @@ class StreamEncoder(nn.Module):
         in_features: Width of an embedding.
         channels: Channels of the TCN's levels; the last is the width D of the result.
         config: The head's settings, for those that the streams share.
+        unit_length: Whether the last l2 normalisation is done.
     """
 
     def __init__(
-        self, name: str, in_features: int, channels: tuple[int, ...], config: ResolvedHeadConfig
+        self,
+        name: str,
+        in_features: int,
+        channels: tuple[int, ...],
+        config: ResolvedHeadConfig,
+        *,
+        unit_length: bool = True,
     ) -> None:
         super().__init__()
         self.name = name
+        self.unit_length = unit_length
         self.in_features = in_features
         self.num_features = channels[-1]
         self.tcn = TemporalConvNet(
@@ -51,32 +60,69 @@ class StreamEncoder(nn.Module):
             frame_mask: False in padding, bool `(B, L)`.
 
         Returns:
-            `(B, L, D)` in the parameters' dtype, each valid row of length 1, zero in padding.
+            `(B, L, D)` in the parameters' dtype, zero in padding; with `unit_length` each valid row is of
+            length 1.
 
         Raises:
             HeadError: Rows or mask have another shape, or the mask is not of dtype bool.
         """
-        if rows.dim() != 3 or rows.shape[2] != self.in_features:
-            raise HeadError(
-                f"{self.name} rows: expected (windows, frames, {self.in_features}), got {tuple(rows.shape)}; "
-                f"set the head's {self.name}_features to the store's width"
-            )
-        if frame_mask.shape != rows.shape[:2] or frame_mask.dtype is not torch.bool:
-            raise HeadError(
-                f"frame_mask: expected torch.bool {tuple(rows.shape[:2])}, as the {self.name} rows have, "
-                f"got {frame_mask.dtype} {tuple(frame_mask.shape)}"
-            )
-        rows = rows.to(self.batch_norm.weight.dtype)  # the store's are float16
-        rows = rows.masked_fill(~frame_mask[..., None], 0)
-        features = self.tcn(normalize_rows(rows), frame_mask)
-        return normalize_rows(self.batch_norm(features, frame_mask))
+        dtype = self.batch_norm.weight.dtype
+        given = stream_input(rows, frame_mask, name=self.name, in_features=self.in_features, dtype=dtype)
+        encoded: Tensor = self.batch_norm(self.tcn(given, frame_mask), frame_mask)
+        return normalize_rows(encoded) if self.unit_length else encoded
 
 
-def visual_encoder(config: ResolvedHeadConfig) -> StreamEncoder:
-    """Encoder of the visual stream; its result is `visual_channels[-1]` wide."""
-    return StreamEncoder("visual", config.visual_features, config.visual_channels, config)
+class RecurrentStreamEncoder(nn.Module):
+    """l2 normalisation and one layer of a bidirectional LSTM over time.
+
+    Args:
+        name: The stream's name, `visual` or `audio`, for messages.
+        in_features: Width of an embedding.
+        out_features: Width D of the result.
+    """
+
+    def __init__(self, name: str, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.name = name
+        self.in_features = in_features
+        self.num_features = out_features
+        self.lstm = TemporalLstm(in_features, out_features)
+
+    def forward(self, rows: Tensor, frame_mask: Tensor) -> Tensor:
+        """As `StreamEncoder.forward`, but that valid rows are of any length."""
+        dtype = next(self.lstm.parameters()).dtype
+        given = stream_input(rows, frame_mask, name=self.name, in_features=self.in_features, dtype=dtype)
+        encoded: Tensor = self.lstm(given, frame_mask)
+        return encoded
 
 
-def audio_encoder(config: ResolvedHeadConfig) -> StreamEncoder:
-    """Encoder of the audio stream; its result is `audio_channels[-1]` wide."""
-    return StreamEncoder("audio", config.audio_features, config.audio_channels, config)
+def visual_encoder(
+    config: ResolvedHeadConfig, *, unit_length: bool = True
+) -> StreamEncoder | RecurrentStreamEncoder:
+    """Encoder of the visual stream; its result is `visual_channels[-1]` or `recurrent_features` wide.
+
+    Args:
+        config: The head's settings.
+        unit_length: Whether a TCN's rows are l2-normalised at the end.
+    """
+    return _encoder("visual", config.visual_features, config.visual_channels, config, unit_length)
+
+
+def audio_encoder(
+    config: ResolvedHeadConfig, *, unit_length: bool = True
+) -> StreamEncoder | RecurrentStreamEncoder:
+    """Encoder of the audio stream; its result is `audio_channels[-1]` or `recurrent_features` wide.
+
+    Args:
+        config: The head's settings.
+        unit_length: Whether a TCN's rows are l2-normalised at the end.
+    """
+    return _encoder("audio", config.audio_features, config.audio_channels, config, unit_length)
+
+
+def _encoder(
+    name: str, in_features: int, channels: tuple[int, ...], config: ResolvedHeadConfig, unit_length: bool
+) -> StreamEncoder | RecurrentStreamEncoder:
+    if config.stream_encoder == "lstm":
+        return RecurrentStreamEncoder(name, in_features, config.recurrent_features)
+    return StreamEncoder(name, in_features, channels, config, unit_length=unit_length)

@@ -1,4 +1,4 @@
-"""Mixing over time as in the released code of TAGF (`time_mixing: learned`)."""
+"""Mixing over time as in JCA and in the released code of TAGF (`time_mixing: learned`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ class TimeMixing(nn.Module):
 
     Args:
         num_frames: L.
+        bias: Whether b is there.
     """
 
-    def __init__(self, num_frames: int) -> None:
+    def __init__(self, num_frames: int, *, bias: bool = True) -> None:
         super().__init__()
         self.num_frames = num_frames
-        self.linear = nn.Linear(num_frames, num_frames)
+        self.linear = nn.Linear(num_frames, num_frames, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Mixes frames.

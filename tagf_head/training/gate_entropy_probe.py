@@ -6,8 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tagf_head.config import TARGETS
 from tagf_head.distributed import sum_arrays
+from tagf_head.evaluation.stitching import with_variance
 from tagf_head.heads.head import Head
+from tagf_head.heads.uncertain import UncertainHead
 from tagf_head.layers.gate_entropy import gate_entropy
 
 
@@ -16,24 +19,29 @@ class GateEntropyProbe(nn.Module):
 
     Args:
         head: With or without gates.
+
+    Attributes:
+        num_values: Number of values per frame that it gives.
     """
 
     def __init__(self, head: Head) -> None:
         super().__init__()
         self._head = head
+        self._has_deviations = isinstance(head, UncertainHead)
+        self.num_values = len(TARGETS) * (2 if self._has_deviations else 1)
         # Sums stay on the head's device: reading a value of an accelerator waits for it.
-        self._sums: dict[str, list[Tensor]] = {name: [] for name in head.gate_names}
+        self._sums: dict[str, list[Tensor]] = {name: [] for name in head.gate_candidates}
         self._num_frames: list[Tensor] = []
 
     def forward(self, visual: Tensor, audio: Tensor, frame_mask: Tensor) -> Tensor:
-        """Valence and arousal as the head gives them, ``(B, L, 2)``."""
-        found = self._head(visual, audio, frame_mask, return_gates=True)
+        """Valence and arousal as the head gives them; `with_variance` of an `UncertainHead`."""
+        found = self._head(visual, audio, frame_mask, return_all=True)
         num_frames = frame_mask.sum()
         self._num_frames.append(num_frames)
         for name, alpha in found.gates.items():
             self._sums[name].append(gate_entropy(alpha, frame_mask) * num_frames)
         prediction: Tensor = found.prediction
-        return prediction
+        return with_variance(found) if self._has_deviations else prediction
 
     def mean_entropy(self) -> dict[str, float]:
         """Gate -> mean entropy over the frames seen by all processes, in nats; all of them come here."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _GATE_ENTROPY = "gate_entropy_"
 #: Columns of heads without gates, so that logs of all heads have the same ones.
 _USUAL_GATES = ("visual", "audio")
+#: Columns of heads that predict deviations.
+_LIKELIHOODS = ("train_nll", "validation_nll")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,10 @@ class EpochRecord:
         validation_ccc_valence: CCC over all labelled frames of the validation split.
         validation_ccc_arousal: Likewise.
         validation_ccc_mean: Mean of the two, by which the best epoch is chosen.
+        train_nll: Mean of the batches' negative log likelihoods, in nats per frame and target; None for a
+            head that predicts no deviations.
+        validation_nll: That of the validation split, with the factor that the deviations would get if this
+            epoch was the best; None likewise.
         gate_entropy: Gate -> mean entropy of its weights over the frames of the validation windows, in nats;
             empty for heads without gates.
     """
@@ -41,11 +47,15 @@ class EpochRecord:
     validation_ccc_valence: float
     validation_ccc_arousal: float
     validation_ccc_mean: float
+    train_nll: float | None = None
+    validation_nll: float | None = None
     gate_entropy: Mapping[str, float] = field(default_factory=dict)
 
     def values(self) -> dict[str, float]:
         """Its numbers by column."""
-        columns = {name: value for name, value in vars(self).items() if name != "gate_entropy"}
+        columns = {
+            name: value for name, value in vars(self).items() if name != "gate_entropy" and value is not None
+        }
         return columns | {f"{_GATE_ENTROPY}{gate}": value for gate, value in self.gate_entropy.items()}
 
     @classmethod
@@ -66,6 +76,8 @@ class EpochRecord:
             f"epoch {self.epoch}/{max_epochs}  loss {self.train_loss:.4f}  "
             f"CCC valence {self.validation_ccc_valence:+.3f}  arousal {self.validation_ccc_arousal:+.3f}  "
             f"mean {self.validation_ccc_mean:+.3f}  lr {self.lr:.1e}  {windows_per_s:.1f} windows/s"
+            + ("" if self.train_nll is None else f"  NLL {self.train_nll:+.3f}")
+            + ("" if self.validation_nll is None else f"  validation {self.validation_nll:+.3f}")
             + (f"  gate entropy {entropy}" if entropy else "")
             + ("  best" if is_best else "")
         )
@@ -75,11 +87,14 @@ def log_bytes(history: Sequence[EpochRecord]) -> bytes:
     """Content of training_log.csv.
 
     No wall times: the log of a repeated run is the same file. Heads without gates have empty cells for the
-    entropy of the usual ones.
+    entropy of the usual ones; those that predict no deviations have no columns for likelihoods.
     """
     gates = history[0].gate_entropy if history and history[0].gate_entropy else _USUAL_GATES
     entropy = [f"{_GATE_ENTROPY}{gate}" for gate in gates]
-    header = [name for name in EpochRecord.__dataclass_fields__ if name != "gate_entropy"] + entropy
+    likelihoods = [name for name in _LIKELIHOODS if history and getattr(history[0], name) is not None]
+    optional = ("gate_entropy", *_LIKELIHOODS)
+    usual = [name for name in EpochRecord.__dataclass_fields__ if name not in optional]
+    header = [*usual, *likelihoods, *entropy]
     rows = ([record.values().get(name, "") for name in header] for record in history)
     return csv_bytes(header, rows)
 

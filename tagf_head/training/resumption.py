@@ -104,8 +104,10 @@ def _differences(former: RunInfo, current: RunInfo) -> str:
     changed = [
         f"{key}: {then.get(key)} there, {now.get(key)} here"
         for key in now
-        if key != "key" and then.get(key) != now.get(key)
+        if key not in ("key", "own_head_digest") and then.get(key) != now.get(key)
     ]
+    if then.get("own_head_digest") != now.get("own_head_digest"):
+        changed.append("the code of the head")
     # The key also covers what no file says.
     named = "; ".join(changed[:_NUM_NAMED]) or "the device, the clips or the code of tagf_head"
     return named + (f"; and {len(changed) - _NUM_NAMED} more" if len(changed) > _NUM_NAMED else "")

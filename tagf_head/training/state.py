@@ -25,8 +25,11 @@ from cache.atomic_file import remove_leftovers
 from cache.settings import to_mapping
 from tagf_head.config import TrainConfig
 from tagf_head.data.folds import Fold
+from tagf_head.heads.own_head import own_head_digest
 from tagf_head.run_folder import write_file
 
+#: Packages that work with finished runs: a change there, to a table or a plot, makes no run another one.
+_BEYOND_TRAINING = frozenset({"comparison", "robustness"})
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _SUFFIX = ".pt"
 _DAY_S = 24 * 3600.0
@@ -63,6 +66,9 @@ def training_key(
         fold: Which fold these are; None for the official split.
         device: Device of the head.
         num_processes: Processes that train together.
+
+    Raises:
+        UnknownHeadError: A head of one's own cannot be imported.
     """
     facts = {
         "config": to_mapping(replace(config, rows_memory_gb=None)),
@@ -74,16 +80,19 @@ def training_key(
         "processes": num_processes,
         "torch": torch.__version__,
         "sources": sources_digest(),
+        "own_head": own_head_digest(config.head.name),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
 def sources_digest() -> str:
-    """SHA-256 of this package's own source files."""
+    """SHA-256 of this package's own source files, but for those of `_BEYOND_TRAINING`."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] in _BEYOND_TRAINING:
+            continue
         content = path.read_bytes()
         digest.update(json.dumps([path.relative_to(package).as_posix(), len(content)]).encode())
         digest.update(content)

@@ -30,6 +30,7 @@ from tagf_head.distributed import Processes, from_first, gather_values, joined
 from tagf_head.errors import TrainingError
 from tagf_head.head_config import HeadConfig
 from tagf_head.heads import Head, build_head
+from tagf_head.heads.own_head import own_head_digest
 from tagf_head.run_folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
@@ -135,6 +136,53 @@ def train_head(
         return in_all(begin).run(resume=resume)
 
 
+def planned_run(
+    store: FeatureStore,
+    annotations: Annotations,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    fold: Fold | None = None,
+    num_processes: int = 1,
+) -> RunInfo:
+    """What a training says of itself, its key included; nothing is trained.
+
+    Args:
+        store: The features.
+        annotations: The labels, made with the gold standard of `config.labels`.
+        config: Settings, as for `train_head`.
+        device: Device of the head.
+        fold: As for `train_head`.
+        num_processes: Processes that train together.
+
+    Raises:
+        HeadError: The labels do not fit the features, or the head is unknown.
+    """
+    config = _with_settled_head(config, store)
+    train_clips, validation_clips = _clips_of(annotations, store, fold)
+    annotations_digest = annotations.digest(_SPLITS)
+    return RunInfo(
+        train=config,
+        spec=store.spec,
+        features_digest=store.digest,
+        annotations_digest=annotations_digest,
+        fold=fold,
+        num_processes=num_processes,
+        versions=_versions(device),
+        key=training_key(
+            config=config,
+            features_digest=store.digest,
+            annotations_digest=annotations_digest,
+            train_clips=train_clips,
+            validation_clips=validation_clips,
+            fold=fold,
+            device=device,
+            num_processes=num_processes,
+        ),
+        own_head_digest=own_head_digest(config.head.name),
+    )
+
+
 class _Training:
     """One call of `train_head`."""
 
@@ -159,31 +207,13 @@ class _Training:
         self._processes = processes
         self._board = board
         self._report = report
-        self._config = config = _with_settled_head(config, store)
         self._clips = _clips_of(annotations, store, fold)
-        annotations_digest = annotations.digest(_SPLITS)
-        key = training_key(
-            config=config,
-            features_digest=store.digest,
-            annotations_digest=annotations_digest,
-            train_clips=self._clips[0],
-            validation_clips=self._clips[1],
-            fold=fold,
-            device=device,
-            num_processes=processes.count,
+        self._info = planned_run(
+            store, annotations, config, device=device, fold=fold, num_processes=processes.count
         )
-        self._state_file = TrainingStateFile(work_dir, key, out)
+        self._config = self._info.train
+        self._state_file = TrainingStateFile(work_dir, self._info.key, out)
         self._saves = PacedSaves(self._state_file)
-        self._info = RunInfo(
-            train=config,
-            spec=store.spec,
-            features_digest=store.digest,
-            annotations_digest=annotations_digest,
-            fold=fold,
-            num_processes=processes.count,
-            versions=_versions(device),
-            key=key,
-        )
 
     def run(self, *, resume: bool) -> TrainResult:
         """Train, or find that there is nothing left to do."""

@@ -188,6 +188,15 @@ def test_load_section_names_the_file_and_the_mistake(tmp_path: Path, text: str, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_section_with_a_default_may_be_missing_but_not_misspelt(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("other: {nonsense: 1}\n")
+    assert load_section(path, "tree", Tree, default=Tree(rate=0.5)) == Tree(rate=0.5)
+    path.write_text("treee: {rate: 1}\n")
+    with pytest.raises(SettingsError, match=r"section 'tree' is missing; is 'treee' misspelt\?"):
+        load_section(path, "tree", Tree, default=Tree(rate=0.5))
+
+
 def test_load_section_without_a_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"params.yaml: cannot read the settings: No such file"):
         load_section(tmp_path / "params.yaml", "tree", Tree)

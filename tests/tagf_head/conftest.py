@@ -27,8 +27,15 @@ TINY_HEAD = HeadConfig(
     audio_channels=(6,),
     kernel_size=3,
     tcn_dropout=0.1,
+    recurrent_features=6,
     attention_dropout=0.1,
+    attended_features=4,
     reference_length=20,
+    num_layers=1,
+    num_attention_heads=2,
+    attention_features=3,
+    model_features=8,
+    feedforward_features=12,
     regressor_features=8,
 )
 TINY_TRAINING = TrainConfig(

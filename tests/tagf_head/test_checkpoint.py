@@ -151,7 +151,7 @@ def test_a_truncated_checkpoint(tmp_path: Path, info: CheckpointInfo) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "tagf-head-0"}, "expected a checkpoint of format 'tagf-head-3', got 'tagf-head-0'"),
+        ({"format": "tagf-head-0"}, "expected a checkpoint of format 'tagf-head-4', got 'tagf-head-0'"),
         ({"train": {"window": -1}}, "description is damaged"),
         ({"features": {}}, "description is damaged"),
         ({"fold": {"index": 6, "num_folds": 6}}, "description is damaged"),

@@ -81,6 +81,37 @@ def test_ensembles_and_random_weights_are_named(capsys: pytest.CaptureFixture[st
     assert not any(line.startswith("Gate") for line in lines)
 
 
+def test_calibration_and_reliability(capsys: pytest.CaptureFixture[str]) -> None:
+    target = {"nll": 0.1234, "constant_nll": 0.2, "mean_sd": 0.25, "coverage": {"0.90": 0.8765}}
+    worth = {"mean_absolute_change": 0.05, "ccc_without": 0.3}
+    lines = printed(
+        capsys,
+        uncertainty={"source": "both"},
+        calibration={"valence": target, "arousal": target | {"nll": None}},
+        reliability={
+            "visual": {"valence": worth, "arousal": worth | {"ccc_without": None}},
+            "audio": {"valence": worth, "arousal": worth},
+            "visual_share": 0.625,
+        },
+    )
+    assert lines[-5:] == [
+        "Deviation of valence, predicted and of the ensemble: mean 0.250; 87.6% within 90 %; "
+        "NLL 0.123 (constant 0.200).",
+        "Deviation of arousal, predicted and of the ensemble: mean 0.250; 87.6% within 90 %; "
+        "NLL n/a (constant 0.200).",
+        "Without visual: valence moves by 0.050 to CCC 0.300, arousal moves by 0.050 to CCC n/a.",
+        "Without audio: valence moves by 0.050 to CCC 0.300, arousal moves by 0.050 to CCC 0.300.",
+        "Share of the visual stream in both changes: 0.625.",
+    ]
+    assert max(map(len, lines)) <= 120
+    alone = printed(
+        capsys, uncertainty={"source": "ensemble"}, calibration={"valence": target, "arousal": target}
+    )
+    assert alone[-2].startswith("Deviation of arousal, of the ensemble: ")
+    assert alone[-1].startswith("Heads that agree can all be wrong")
+    assert max(map(len, alone)) <= 120
+
+
 def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
@@ -95,8 +126,9 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path:
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "tagf on test" in result.output
-    files = "--predictions p --traces t --clip-metrics c --gates g --split fold --device cpu"
-    CliRunner().invoke(command, [*arguments, *files.split()], catch_exceptions=False)
+    files = "--predictions p --traces t --clip-metrics c --gates g --calibration d --reliability r"
+    others = ["--split", "fold", "--device", "cpu"]
+    CliRunner().invoke(command, [*arguments, *files.split(), *others], catch_exceptions=False)
     positional, options = zip(*seen, strict=True)
     places = (("f.zarr",), Path("labels"), (Path("a"), Path("b")), Path("m.json"))
     assert positional == ((*places, None, None), (*places, Path("p"), Path("t")))
@@ -104,4 +136,6 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert [each["config"].batch_size for each in options] == [7, 7]
     assert [each["clip_metrics"] for each in options] == [None, Path("c")]
     assert [each["gates"] for each in options] == [None, Path("g")]
+    assert [each["calibration"] for each in options] == [None, Path("d")]
+    assert [each["reliability"] for each in options] == [None, Path("r")]
     assert [each["device"] for each in options] == ["auto", "cpu"]

@@ -67,6 +67,16 @@ def test_options_go_before_settings(called, params: str) -> None:
     assert (options["device"], options["resume"], options["tensorboard"]) == ("cpu", True, True)
 
 
+def test_uncertainty_goes_before_settings(called, tmp_path: Path) -> None:
+    for is_set in (True, False):
+        params = tmp_path / f"{is_set}.yaml"
+        params.write_text(yaml.safe_dump({"train": {"head": {"uncertainty": is_set}}}))
+        for option in ((), ("--uncertainty",), ("--no-uncertainty",)):
+            assert run("--params", str(params), *option).exit_code == 0
+    found = [arguments[3].head.uncertainty for _, arguments, _ in called]
+    assert found == [True, True, False, False, True, False]
+
+
 def test_one_fold(called, params: str) -> None:
     assert run("--params", params, "--fold", "5").exit_code == 0
     ((name, _, options),) = called

@@ -126,3 +126,32 @@ def test_equal_constants_score_one() -> None:
 def test_no_labels_at_all(data) -> None:
     with pytest.raises(HeadError, match="at least one labelled frame"):
         ccc_interval(data["prediction"], data["target"], np.zeros_like(data["mask"]), data["group"])
+
+
+def test_ccc_is_averaged_over_seeds_within_every_resample(data: dict[str, np.ndarray]) -> None:
+    generator = np.random.default_rng(1)
+    seeds = data["prediction"] + generator.normal(0, 0.1, (3, *data["prediction"].shape))
+    others = data["other"] + generator.normal(0, 0.1, (2, *data["other"].shape))
+    resamples = resampled_frames(data, 5)
+    of_seeds, of_others = (
+        np.array([[all_ccc(each[rows], data["target"][rows]) for rows in resamples] for each in runs])
+        for runs in (seeds, others)
+    )
+    shared = (data["target"], data["mask"], data["group"])
+    found = ccc_interval(seeds, *shared, seed=5, num_resamples=NUM_RESAMPLES)
+    difference = paired_ccc_difference(seeds, others, *shared, seed=5, num_resamples=NUM_RESAMPLES)
+    labelled = data["mask"]
+    estimates = [
+        np.mean([all_ccc(each[labelled], data["target"][labelled]) for each in runs], axis=0)
+        for runs in (seeds, others)
+    ]
+    mean_of_seeds = of_seeds.mean(axis=0)
+    for column, name in enumerate(("valence", "arousal", "mean")):
+        interval = getattr(found, name)
+        expected = np.quantile(mean_of_seeds[:, column], (0.025, 0.975))
+        assert interval.estimate == pytest.approx(estimates[0][column], abs=1e-9)
+        assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=1e-9)
+        paired = getattr(difference, name)
+        expected = np.quantile((mean_of_seeds - of_others.mean(axis=0))[:, column], (0.025, 0.975))
+        assert paired.estimate == pytest.approx(estimates[0][column] - estimates[1][column], abs=1e-9)
+        assert (paired.low, paired.high) == pytest.approx(tuple(expected), abs=1e-9)

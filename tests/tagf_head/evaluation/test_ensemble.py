@@ -158,14 +158,17 @@ def test_gates(write_head, evaluate, tmp_path: Path) -> None:
     # A head per target has its own gates.
     found = evaluate(write_head(4, head="released"), gates=tmp_path / "gates.parquet")
     assert set(found.gates) == {f"{t}_{m}" for t in ("valence", "arousal") for m in ("visual", "audio")}
-    assert "arousal_audio_2" in pandas.read_parquet(tmp_path / "gates.parquet").columns
+    assert "arousal_audio_H2" in pandas.read_parquet(tmp_path / "gates.parquet").columns
     # The gates of `paper` do not choose among the input: H1 and H2 are not H0 and H1.
     paper = write_head(2, head="paper")
     assert list(evaluate(paper).metrics["gates"]["visual"]["mean_weight"]) == ["H1", "H2"]
     assert "gates" not in evaluate(write_head(0), paper).metrics
     assert "gates" not in evaluate(write_head(0), write_head(3, head="concat")).metrics
-    with pytest.raises(HeadError, match="have no gates, or none in common; leave the file of gates out"):
+    with pytest.raises(HeadError, match="the heads have no gates in common; leave the file of gates out"):
         evaluate(write_head(0), paper, gates=tmp_path / "none.parquet")
+    concat = write_head(3, head="concat")
+    with pytest.raises(HeadError, match=f"{concat} has no gates; leave the file of gates out"):
+        evaluate(write_head(0), concat, gates=tmp_path / "none.parquet")
     assert not (tmp_path / "none.parquet").exists()
 
 

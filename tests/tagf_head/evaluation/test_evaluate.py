@@ -152,7 +152,7 @@ def test_gates_of_every_frame(out: Path, evaluation: Evaluation) -> None:
         gates[["clip_id", "frame", "time_s"]], frames[["clip_id", "frame", "time_s"]]
     )
     for name in ("visual", "audio"):
-        weights = gates[[f"{name}_{step}" for step in range(3)]].to_numpy(np.float64)
+        weights = gates[[f"{name}_H{step}" for step in range(3)]].to_numpy(np.float64)
         np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
         said = evaluation.metrics["gates"][name]
         assert said["entropy"] == pytest.approx(-(weights * np.log(weights)).sum(axis=1).mean(), abs=1e-5)

@@ -33,7 +33,7 @@ def test_mean_over_heads_that_predict_different_rows() -> None:
     rows = [np.array([True, True, False, False, False]), np.array([False, False, True, True, True])]
     rows = [*rows, *rows]
     of_heads = [some_weights(seed, int(rows[seed].sum()), 2) for seed in range(4)]
-    tally = GateTally(5, first_step=1)
+    tally = GateTally(5, {"visual": ("H1", "H2")})
     for weights, of_head in zip(of_heads, rows, strict=True):
         tally.add({"visual": weights}, of_head)
     gate = tally.gates()["visual"]
@@ -46,7 +46,7 @@ def test_mean_over_heads_that_predict_different_rows() -> None:
         "max_entropy": math.log(2),
         "mean_weight": pytest.approx({"H1": expected[:, 0].mean(), "H2": expected[:, 1].mean()}),
     }
-    assert GateTally(3, first_step=0).gates() == {}
+    assert GateTally(3, {}).gates() == {}
 
 
 def test_file(tmp_path: Path) -> None:
@@ -60,16 +60,16 @@ def test_file(tmp_path: Path) -> None:
         groups=ClipGroups(unit="clip", group=("b", "a")),
     )
     visual, audio = some_weights(0, 5, 3), some_weights(1, 5, 2)
-    tally = GateTally(5, first_step=0)
+    tally = GateTally(5, {"visual": ("H0", "H1", "H2"), "audio": ("own", "crossed")})
     tally.add({"visual": visual, "audio": audio}, np.ones(5, bool))
     write_gates(tmp_path / "gates.parquet", predictions, tally.gates())
     table = pandas.read_parquet(tmp_path / "gates.parquet")
     assert list(table.columns) == [
-        *("clip_id", "frame", "time_s", "visual_0", "visual_1", "visual_2", "audio_0", "audio_1")
+        *("clip_id", "frame", "time_s", "visual_H0", "visual_H1", "visual_H2", "audio_own", "audio_crossed")
     ]
     assert table["clip_id"].tolist() == ["b", "b", "b", "a", "a"]
     assert table["frame"].tolist() == [0, 1, 3, 0, 1]
     assert table["time_s"].tolist() == [0.1, 0.14, 0.2, 5.0, 5.04]
     for step in range(3):
-        np.testing.assert_array_equal(table[f"visual_{step}"], visual[:, step].astype(np.float32))
-    np.testing.assert_array_equal(table["audio_1"], audio[:, 1].astype(np.float32))
+        np.testing.assert_array_equal(table[f"visual_H{step}"], visual[:, step].astype(np.float32))
+    np.testing.assert_array_equal(table["audio_crossed"], audio[:, 1].astype(np.float32))

@@ -54,6 +54,28 @@ def test_round_trip_and_equal_bytes(tmp_path: Path, predictions: Predictions) ->
     assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
 
 
+def test_deviations_have_columns_of_their_own(tmp_path: Path, predictions: Predictions) -> None:
+    deviation = np.linspace(0.1, 1, 10, dtype=np.float32).reshape(5, 2)
+    write_predictions(tmp_path / "a", dataclasses.replace(predictions, deviation=deviation))
+    table = pq.read_table(tmp_path / "a")
+    assert table.schema.names[:6] == list(pandas.read_parquet(tmp_path / "a").columns[:6])
+    assert table.schema.names[6:] == ["valence_sd", "arousal_sd"]
+    assert [table.schema.field(name).type for name in table.schema.names[6:]] == [pa.float32()] * 2
+    assert table["arousal_sd"].to_numpy().tolist() == deviation[:, 1].tolist()
+    found = read_predictions(tmp_path / "a")
+    np.testing.assert_array_equal(found.deviation, deviation)
+    assert found.deviation.dtype == np.float32
+    np.testing.assert_array_equal(found.values, predictions.values)
+    # Files of heads without them are what they were.
+    write_predictions(tmp_path / "b", predictions)
+    assert read_predictions(tmp_path / "b").deviation is None
+    pq.write_table(table.drop_columns(["arousal_sd"]), tmp_path / "half")
+    with pytest.raises(
+        HeadError, match=r"with or without valence_sd, arousal_sd, got .* valence_sd \(float\)"
+    ):
+        read_predictions(tmp_path / "half")
+
+
 def test_no_rows(tmp_path: Path) -> None:
     empty = Predictions(
         clip_ids=(),

@@ -12,6 +12,7 @@ import pytest
 from tagf_head.data.clip_groups import ClipGroups
 from tagf_head.errors import AnnotationError, HeadError
 from tagf_head.evaluation.bootstrap import ccc_interval
+from tagf_head.evaluation.evaluated_runs import read_runs
 from tagf_head.evaluation.predictions import Predictions, read_predictions, write_predictions
 from tagf_head.evaluation.results import collect_results
 
@@ -238,6 +239,11 @@ def test_users_mistakes(tmp_path: Path, labels) -> None:
         collect_results([], annotations, "test")
     with pytest.raises(HeadError, match=r"none/metrics\.json is missing or damaged"):
         collect_results([tmp_path / "none"], annotations, "test")
+    (tmp_path / "comparison/tagf/seed-0").mkdir(parents=True)
+    with pytest.raises(
+        HeadError, match=r"comparison is a folder of 'tagf compare'.* example .*/tagf/seed-0$"
+    ):
+        collect_results([tmp_path / "comparison"], annotations, "test")
     with pytest.raises(HeadError, match=r"no run has the reference head 'concat' \(heads: tagf\)"):
         collect_results([tmp_path / "tagf"], annotations, "test", reference="concat")
     write_run(tmp_path / "validation", labels, "tagf", 0.2, split="validation")
@@ -251,6 +257,18 @@ def test_users_mistakes(tmp_path: Path, labels) -> None:
         AnnotationError, match=r"cover 4 clips, split 'test' .* has 5; the labels have changed"
     ):
         collect_results([tmp_path / "fewer"], annotations, "test")
+
+
+def test_what_runs_share_is_held_once(tmp_path: Path, labels) -> None:
+    """A table of a hundred runs of a million frames has to fit the memory."""
+    for head in ("concat", "tagf"):
+        write_run(tmp_path / head, labels, head, 0.2)
+    first, second = read_runs(
+        [tmp_path / "concat", tmp_path / "tagf"], tmp_path / "annotations", "test"
+    ).predictions
+    assert first.frame is second.frame
+    assert first.time_s is second.time_s
+    assert not np.array_equal(first.values, second.values)
 
 
 def test_labels_that_have_changed(tmp_path: Path, labels) -> None:

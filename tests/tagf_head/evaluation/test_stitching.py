@@ -19,7 +19,7 @@ from tagf_head.data.windows import plan_windows
 from tagf_head.errors import HeadError
 from tagf_head.evaluation.stitching import Stitching, predict_gated_rows, stitch_windows
 from tagf_head.heads import build_head
-from tagf_head.heads.head import GatedPrediction
+from tagf_head.heads.head import HeadOutput
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +80,16 @@ class PositionHead(nn.Module):
     """
 
     def forward(
-        self, visual: Tensor, audio: Tensor, frame_mask: Tensor, *, return_gates: bool = False
-    ) -> Tensor | GatedPrediction:
+        self, visual: Tensor, audio: Tensor, frame_mask: Tensor, *, return_all: bool = False
+    ) -> Tensor | HeadOutput:
         audio = audio.float()
         position = torch.arange(audio.shape[1]).expand(audio.shape[:2]) / 100
         prediction = torch.stack([position, audio.mean(dim=-1)], dim=-1)
-        if not return_gates:
+        if not return_all:
             return prediction
         three, two = (torch.stack([each, 1 - each], dim=-1) for each in (audio[..., 0].sigmoid(), position))
         three = torch.cat([three / 2, torch.full_like(three[..., :1], 0.5)], dim=-1)
-        return GatedPrediction(prediction=prediction, gates={"audio": three, "place": two})
+        return HeadOutput(prediction=prediction, features=audio, gates={"audio": three, "place": two})
 
 
 def test_predictions_per_row(corpus, validation: SplitData) -> None:
@@ -124,6 +124,29 @@ def test_gates_are_stitched_like_predictions(corpus, validation: SplitData) -> N
     np.testing.assert_allclose(found.gates["audio"], expected, atol=1e-6)
     np.testing.assert_allclose(found.gates["place"][:, 0], found.values[:, 0], atol=1e-7)
     np.testing.assert_allclose(found.gates["place"].sum(axis=1), 1, atol=1e-7)
+
+
+def test_variances_are_stitched_like_predictions(corpus, validation: SplitData) -> None:
+    class UncertainPositionHead(PositionHead):
+        def forward(self, *arguments: Tensor, return_all: bool = False) -> Tensor | HeadOutput:
+            found = super().forward(*arguments, return_all=True)
+            return dataclasses.replace(found, deviation=found.prediction.abs() + 0.1)
+
+    plan = plan_windows(validation.row_size, 20, 12)
+    found = predict_gated_rows(UncertainPositionHead(), validation.rows, plan, batch_size=4)
+    plain = predict_gated_rows(PositionHead(), validation.rows, plan, batch_size=4)
+    assert plain.variance is None
+    expected = []
+    for size, starts in ((30, (0, 10)), (45, (0, 12, 24, 25))):
+        for row in range(size):
+            places = np.array([row - start for start in starts if 0 <= row - start < 20]) / 100
+            expected.append(((places + 0.1) ** 2).mean())
+    np.testing.assert_allclose(found.variance[:, 0], expected, rtol=1e-6)
+    audio = (np.abs(audio_rows(corpus).mean(axis=1)) + 0.1) ** 2
+    np.testing.assert_allclose(found.variance[:, 1], audio, rtol=1e-5)
+    np.testing.assert_array_equal(found.values, plain.values)
+    for name, gate in plain.gates.items():
+        np.testing.assert_array_equal(found.gates[name], gate)
 
 
 def test_part_of_a_plan_gives_the_rows_that_are_wanted(validation: SplitData) -> None:

@@ -99,8 +99,8 @@ def test_head_predicts_what_the_original_does() -> None:
     )
     assert "lstm_audio.weight_hh_l0_reverse" in tensors
     load_named_weights(head, tensors, NAMES)
-    expected = original(*inputs, return_gates=True)
-    measured = head(*inputs, return_gates=True)
+    expected = original(*inputs, return_all=True)
+    measured = head(*inputs, return_all=True)
     assert 0.01 < expected.prediction[inputs[2]].abs().min() < expected.prediction.abs().max() < 0.99
     torch.testing.assert_close(measured.prediction, expected.prediction, rtol=0, atol=1e-12)
     for name, weights in expected.gates.items():

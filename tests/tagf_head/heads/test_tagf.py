@@ -147,19 +147,24 @@ class NumpyHead:
         summed = [np.einsum("nth,th->nt", x.reshape(len(x), *output.shape), output) for x in hidden]
         return [np.tanh(x + self.state["regressor.output.bias"]) for x in summed]
 
-    def __call__(self, visual: list[Array], audio: list[Array]) -> list[tuple[Array, Array, Array]]:
-        """Prediction `(n, 2)` and the gates' weights `(n, M)` of each window."""
-        fused, weights = [], []
+    def __call__(self, visual: list[Array], audio: list[Array]) -> list[tuple[Array, ...]]:
+        """Prediction `(n, 2)` and the gates' weights `(n, M)`, if there are any, of each window."""
+        fused, weights = [], list[tuple[Array, ...]]()
         encoded = zip(self.encode("visual_encoder", visual), self.encode("audio_encoder", audio), strict=True)
         for pair in encoded:
             results = [pair]
             for t in range(self.config.num_steps):
                 results.append(self.attend(t, *results[-1]))
             kept = results if self.config.include_input else results[1:]
-            visual_fused, visual_alpha = self.gate("visual_gate", [v for v, _ in kept])
-            audio_fused, audio_alpha = self.gate("audio_gate", [a for _, a in kept])
-            fused.append(np.hstack([visual_fused, audio_fused]))
-            weights.append((visual_alpha, audio_alpha))
+            if self.config.fusion == "gate":
+                visual_fused, visual_alpha = self.gate("visual_gate", [v for v, _ in kept])
+                audio_fused, audio_alpha = self.gate("audio_gate", [a for _, a in kept])
+                fused.append(np.hstack([visual_fused, audio_fused]))
+                weights.append((visual_alpha, audio_alpha))
+            else:
+                steps = np.array([np.hstack(pair) for pair in kept])
+                fused.append(steps.mean(axis=0) if self.config.fusion == "mean" else steps[-1])
+                weights.append(())
         return [(target, *alpha) for target, alpha in zip(self.regress(fused), weights, strict=True)]
 
 
@@ -190,6 +195,9 @@ def sigmoid(x: Array) -> Array:
         {"score": "channel_mean"},
         {"time_mixing": "learned", "reference_length": L},
         {"targets": "valence"},
+        {"name": "tagf_mean"},
+        {"name": "tagf_mean", "include_input": False},
+        {"name": "tagf_last", "num_steps": 3},
     ],
     ids=str,
 )
@@ -199,8 +207,8 @@ def test_against_numpy(change: dict[str, Any], training: bool) -> None:
     visual, audio, mask = make_inputs(config)
     windows = [[x[b, :n].numpy() for b, n in enumerate(LENGTHS)] for x in (visual, audio)]
     expected = NumpyHead(head, config)(*windows)
-    measured = head(visual, audio, mask, return_gates=True)
-    tensors = measured.prediction, measured.gates["visual"], measured.gates["audio"]
+    measured = head(visual, audio, mask, return_all=True)
+    tensors = measured.prediction, *measured.gates.values()
     for b, n in enumerate(LENGTHS):
         for tensor, value in zip(tensors, expected[b], strict=True):
             assert tensor.shape[2] == value.shape[1]
@@ -223,7 +231,7 @@ def test_gradients_of_the_weights_are_the_numerical_ones() -> None:
 def test_number_of_candidates(num_steps: int, include_input: bool) -> None:
     config = dataclasses.replace(CONFIG, num_steps=num_steps, include_input=include_input)
     visual, audio, mask = make_inputs(config)
-    gates = make_head(config)(visual, audio, mask, return_gates=True).gates
+    gates = make_head(config)(visual, audio, mask, return_all=True).gates
     num_candidates = num_steps + include_input
     for weights in gates.values():
         assert weights.shape == (len(LENGTHS), L, num_candidates)

@@ -52,7 +52,8 @@ def trained(
 @pytest.fixture
 def exact(training: TrainConfig) -> TrainConfig:
     """Float64, no dropout; 11 windows in batches of 5, of which the second process has 2, 2 and none."""
-    head = dataclasses.replace(training.head, tcn_dropout=0.0, attention_dropout=0.0, gate_dropout=0.0)
+    rates = (each.name for each in dataclasses.fields(training.head) if each.name.endswith("_dropout"))
+    head = dataclasses.replace(training.head, **dict.fromkeys(rates, 0.0))
     return dataclasses.replace(
         training, head=head, precision="float64", batch_size=5, gradient_clip=0.5, max_epochs=2
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def test_line() -> None:
         "123.4 windows/s  gate entropy visual 1.099  audio 0.500  best"
     )
     assert record(3).line(30, 5.0, is_best=False).endswith("5.0 windows/s")
+
+
+def test_likelihoods_have_columns_where_there_are_some() -> None:
+    uncertain = dataclasses.replace(record(1, visual=0.5), train_nll=-0.25, validation_nll=1.5)
+    line = uncertain.line(30, 5.0, is_best=True)
+    assert line.endswith("5.0 windows/s  NLL -0.250  validation +1.500  gate entropy visual 0.500  best")
+    header, row = csv.reader(log_bytes([uncertain]).decode().splitlines())
+    plain = log_bytes([record(1, visual=0.5)]).decode().splitlines()[0].split(",")
+    assert header == [*plain[:-1], "train_nll", "validation_nll", "gate_entropy_visual"]
+    assert row[-3:] == ["-0.25", "1.5", "0.5"]
+    assert read_log(log_bytes([uncertain])) == (uncertain,)
 
 
 def test_heads_with_and_without_gates_have_the_same_columns() -> None:

@@ -38,8 +38,12 @@ def objective(head: nn.Module, precision: Precision) -> TrainingObjective:
 
 def test_it_is_the_loss_of_the_heads_prediction(head: Head) -> None:
     visual, audio, frame_mask, label, label_mask = batch(torch.float16)
-    expected = ccc_loss(head(visual, audio, frame_mask), label, label_mask)
-    assert torch.equal(objective(head, "float32")(visual, audio, frame_mask, label, label_mask), expected)
+    expected = head(visual, audio, frame_mask, return_all=True)
+    found = objective(head, "float32")(visual, audio, frame_mask, label, label_mask)
+    assert torch.equal(found.loss, ccc_loss(expected.prediction, label, label_mask))
+    for name in ("prediction", "features"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+        assert not getattr(found, name).requires_grad
 
 
 def test_autocast_keeps_statistics_and_moments_in_float32(head: Head) -> None:
@@ -53,10 +57,10 @@ def test_autocast_keeps_statistics_and_moments_in_float32(head: Head) -> None:
         if isinstance(module, (MaskedBatchNorm, nn.Linear)):
             module.register_forward_hook(note)
     inputs = batch(torch.float16)
-    exact = objective(head, "float32")(*inputs).item()
+    exact = objective(head, "float32")(*inputs).loss.item()
     for kind in seen.values():
         kind.clear()
-    loss = objective(head, "bfloat16")(*inputs)
+    loss = objective(head, "bfloat16")(*inputs).loss
     torch.autograd.backward(loss)
     assert {output for _, output in seen["linear"]} == {torch.bfloat16}
     assert {output for _, output in seen["norm"]} == {torch.float32}
@@ -71,7 +75,7 @@ def test_autocast_keeps_statistics_and_moments_in_float32(head: Head) -> None:
 
 
 def test_float64_takes_rows_of_the_store(head: Head) -> None:
-    loss = objective(head.double(), "float64")(*batch(torch.float16))
+    loss = objective(head.double(), "float64")(*batch(torch.float16)).loss
     assert loss.dtype is torch.float64
 
 

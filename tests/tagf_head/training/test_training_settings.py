@@ -202,7 +202,7 @@ def test_gate_entropy_of_the_validation_windows(corpus, training, undisturbed) -
             part = slice(start, start + 20)
             inputs = (visual[None, part], audio[None, part], torch.ones(1, 20, dtype=torch.bool))
             with torch.no_grad():
-                gates = result.head(*inputs, return_gates=True).gates
+                gates = result.head(*inputs, return_all=True).gates
             for name, alpha in gates.items():
                 weights = alpha[0].double().numpy()
                 entropy[name] += (-(weights * np.log(weights)).sum(axis=1)).tolist()

@@ -1,0 +1,1 @@
+"""Comparison of heads: the same features, windows, metric and budget for each."""

@@ -1,0 +1,1 @@
+"""What trained heads do with shifted, noisy or missing features, and how their gates react."""
