@@ -5,7 +5,6 @@ They took hours, perhaps, and are replaced only where that is asked for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,10 +24,8 @@ from tagf_head.comparison.trial import (
 from tagf_head.data.clip_groups import counted
 from tagf_head.errors import TrainingError
 from tagf_head.run_folder import CONFIG_FILE, UNFINISHED_FILE
-from tagf_head.training.resumption import why_anew
+from tagf_head.training.resumption import former_run, run_differences
 from tagf_head.training.train import planned_run
-
-_SETTINGS = re.compile(r"resume: .* has other settings \((?P<settings>.*)\), starting with epoch 1")
 
 
 def require_nothing_retrained(
@@ -87,8 +84,7 @@ def _why_replaced(run: Path, info: RunInfo, store: FeatureStore) -> str | None:
         return None
     if changed := features_changed(run, store):
         return changed.removeprefix(f"{run}/")
-    line = why_anew(run, info, store)
-    if line is None:
+    found = former_run(run)
+    if found is None:
         return "trained with another version of tagf_head, whose files cannot be read"
-    found = _SETTINGS.fullmatch(line)
-    return None if found is None else found["settings"]
+    return None if found[1].key == info.key else run_differences(found[1], info)

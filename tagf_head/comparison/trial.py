@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import yaml
 
 from cache import FeatureStore
 from cache.file_digest import file_digest
 from tagf_head.annotations import load_annotations
-from tagf_head.checkpoint import RunInfo
 from tagf_head.comparison.entry import Entry
 from tagf_head.comparison.failures import failure_status, failure_text
 from tagf_head.comparison.record import trial_folder
@@ -38,13 +36,12 @@ from tagf_head.evaluation.evaluate import evaluate_head
 from tagf_head.run_folder import (
     CHECKPOINT_FILE,
     CLIP_METRICS_FILE,
-    CONFIG_FILE,
     METRICS_FILE,
     PREDICTIONS_FILE,
-    UNFINISHED_FILE,
     write_file,
 )
 from tagf_head.training.cross_validation import fold_folder
+from tagf_head.training.resumption import former_run
 from tagf_head.training.state import sources_digest
 from tagf_head.training.train import TrainResult, train_head
 
@@ -297,16 +294,12 @@ def _evaluation_key(store: FeatureStore, settings: TrialSettings, checkpoints: S
 
 def features_changed(run: Path, store: FeatureStore) -> str | None:
     """What differs where the folder's run is on features of another spec, which is never resumed."""
-    for name in (UNFINISHED_FILE, CONFIG_FILE):
-        try:
-            mapping = yaml.safe_load((run / name).read_text(encoding="utf-8"))
-            former = RunInfo.from_mapping(mapping, where=str(run / name)).spec
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, HeadError, AttributeError):
-            continue
-        if former.fingerprint != store.spec.fingerprint:
-            lines = store.spec.differences(former, here=f"in {store.where}", there=f"in {name}")
-            return f"{run / name} is of other features ({'; '.join(lines)})"
-    return None
+    found = former_run(run)
+    if found is None or found[1].spec.fingerprint == store.spec.fingerprint:
+        return None
+    path, former = found
+    lines = store.spec.differences(former.spec, here=f"in {store.where}", there=f"in {path.name}")
+    return f"{path} is of other features ({'; '.join(lines)})"
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

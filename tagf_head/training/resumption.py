@@ -71,22 +71,32 @@ def why_anew(out: Path, info: RunInfo, store: FeatureStore) -> str | None:
     Raises:
         TrainingError: The run in the folder was trained on other features.
     """
+    found = former_run(out)
+    if found is None:
+        return None
+    path, former = found
+    if former.spec.fingerprint != info.spec.fingerprint:
+        lines = info.spec.differences(former.spec, here=f"in {store.where}", there=f"in {path.name}")
+        raise TrainingError(
+            f"{path}: a run on features of spec {former.spec.fingerprint} cannot be resumed with "
+            f"{store.where} of spec {info.spec.fingerprint}{''.join(f'; {line}' for line in lines)}; "
+            "leave out --resume to train anew, or choose another folder"
+        )
+    if former.key == info.key:
+        return f"resume: the state of the run in {out} is gone or damaged, starting with epoch 1"
+    return f"resume: {path} has other settings ({run_differences(former, info)}), starting with epoch 1"
+
+
+def former_run(out: Path) -> tuple[Path, RunInfo] | None:
+    """What the run in a folder was trained with, finished or not, and the file that says so.
+
+    Returns:
+        None where there is no run, or one of another version.
+    """
     for name in (UNFINISHED_FILE, CONFIG_FILE):
         former = _read(out / name)
-        if former is None:
-            continue
-        if former.spec.fingerprint != info.spec.fingerprint:
-            lines = info.spec.differences(former.spec, here=f"in {store.where}", there=f"in {name}")
-            raise TrainingError(
-                f"{out / name}: a run on features of spec {former.spec.fingerprint} cannot be resumed with "
-                f"{store.where} of spec {info.spec.fingerprint}{''.join(f'; {line}' for line in lines)}; "
-                "leave out --resume to train anew, or choose another folder"
-            )
-        if former.key == info.key:
-            return f"resume: the state of the run in {out} is gone or damaged, starting with epoch 1"
-        return (
-            f"resume: {out / name} has other settings ({_differences(former, info)}), starting with epoch 1"
-        )
+        if former is not None:
+            return out / name, former
     return None
 
 
@@ -99,7 +109,8 @@ def _read(path: Path) -> RunInfo | None:
         return None
 
 
-def _differences(former: RunInfo, current: RunInfo) -> str:
+def run_differences(former: RunInfo, current: RunInfo) -> str:
+    """What differs between two runs on features of one spec whose keys differ."""
     then, now = (dict(_flat(info.to_mapping())) for info in (former, current))
     changed = [
         f"{key}: {then.get(key)} there, {now.get(key)} here"
