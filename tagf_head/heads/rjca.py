@@ -28,7 +28,7 @@ from torch import Tensor
 
 from tagf_head.head_config import ResolvedHeadConfig
 from tagf_head.heads.head import Head, HeadOutput
-from tagf_head.layers.joint_cross_attention import JointCrossAttention
+from tagf_head.layers.joint_cross_attention import joint_cross_attention
 from tagf_head.layers.mlp_regressor import MlpRegressor
 from tagf_head.layers.stream_encoder import audio_encoder, visual_encoder
 from tagf_head.layers.temporal_lstm import TemporalLstm
@@ -48,15 +48,7 @@ class RjcaHead(Head):
         self.visual_encoder = visual_encoder(config)
         self.audio_encoder = audio_encoder(config)
         visual_features, audio_features = self.visual_encoder.num_features, self.audio_encoder.num_features
-        self.attention = JointCrossAttention(
-            visual_features,
-            audio_features,
-            num_steps=config.num_steps,
-            share_steps=config.share_steps,
-            dropout=config.attention_dropout,
-            reference_length=config.reference_length,
-            mix_time=config.time_mixing == "learned",
-        )
+        self.attention = joint_cross_attention(visual_features, audio_features, config)
         self.lstm = TemporalLstm(visual_features + audio_features, config.recurrent_features)
         self.num_features = self.lstm.num_features
         self.regressor = MlpRegressor(

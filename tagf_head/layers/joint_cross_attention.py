@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from tagf_head.head_config import ResolvedHeadConfig
 from tagf_head.layers.dropout import Dropout
 from tagf_head.layers.time_mixing import TimeMixing
 
@@ -154,3 +155,18 @@ class JointCrossAttention(nn.Module):
             visual_results.append(visual)
             audio_results.append(audio)
         return visual_results, audio_results
+
+
+def joint_cross_attention(
+    visual_features: int, audio_features: int, config: ResolvedHeadConfig
+) -> JointCrossAttention:
+    """The recursion of a head, between streams that are `visual_features` and `audio_features` wide."""
+    return JointCrossAttention(
+        visual_features,
+        audio_features,
+        num_steps=config.num_steps,
+        share_steps=config.share_steps,
+        dropout=config.attention_dropout,
+        reference_length=config.reference_length,
+        mix_time=config.time_mixing == "learned",
+    )
