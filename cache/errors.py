@@ -11,7 +11,16 @@ class CacheError(ValueError):
 
 
 class SettingsError(CacheError):
-    """A setting is misspelt, missing or impossible."""
+    """A setting is misspelt, missing or impossible.
+
+    Args:
+        message: For the user.
+        unknown: Name of a setting that does not exist where it was given and resembles none there.
+    """
+
+    def __init__(self, message: str, *, unknown: str | None = None) -> None:
+        super().__init__(message)
+        self.unknown = unknown
 
 
 class StoreFormatError(CacheError):

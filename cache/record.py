@@ -183,7 +183,9 @@ def _no_record(location: Location) -> IncompleteStoreError | StoreFormatError:
             f"{location.name}: no feature store there; run 'dvc repro extract', 'dvc pull' or 'tagf extract'"
         )
     if not is_group:
-        return StoreFormatError(f"{location.name}: expected a feature store, got no Zarr group")
+        return StoreFormatError(
+            f"{location.name}: expected a feature store, got no Zarr group; give what 'tagf extract' wrote"
+        )
     return IncompleteStoreError(
         f"{location.name}: {RECORD_PATH} is missing, so the store was never finished or only partly copied; "
         "run 'dvc repro extract' or 'dvc checkout'"

@@ -8,7 +8,6 @@ boolean for a number, and a number that is not finite.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import types
@@ -20,12 +19,16 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from cache.errors import SettingsError
+from cache.suggestion import closest, did_you_mean, listed
 
 T = TypeVar("T")
 
 # Likeness of two names: where one of them must be wrong, and where the other may be meant as it is.
 _CLOSE = 0.6
 _MISSPELT = 0.75
+# A head has thirty settings, which no message should list.
+_MOST_NAMES = 10
+_UNKNOWN = " is not a setting"
 
 
 def load_section(path: Path, section: str, cls: type[T], default: T | None = None) -> T:
@@ -55,10 +58,10 @@ def load_section(path: Path, section: str, cls: type[T], default: T | None = Non
     if section not in document:
         sections = ", ".join(str(name) for name in document)
         cutoff = _CLOSE if default is None else _MISSPELT
-        close = difflib.get_close_matches(section, [str(name) for name in document], n=1, cutoff=cutoff)
-        if default is not None and not close:
+        close = closest(section, map(str, document), cutoff=cutoff)
+        if default is not None and close is None:
             return default
-        hint = f"; is {close[0]!r} misspelt?" if close else ""
+        hint = "" if close is None else f"; is {close!r} misspelt?"
         raise SettingsError(f"{path}: section {section!r} is missing{hint} (sections: {sections})")
     return parse_settings(cls, document[section], where=str(path), section=section)
 
@@ -78,7 +81,7 @@ def parse_settings(cls: type[T], mapping: Mapping[str, object], *, where: str, s
     if not isinstance(mapping, Mapping):
         key = section or "settings"
         raise SettingsError(f"{where}: {key}: expected a mapping of settings, got {_shown(mapping)}")
-    problems = list(_walk(cls, mapping, (section,) if section else (), cls))
+    problems = list(_walk(cls, mapping, (section,) if section else (), (cls, section)))
     if not problems:
         try:
             return TypeAdapter(cls).validate_python(mapping)
@@ -87,7 +90,9 @@ def parse_settings(cls: type[T], mapping: Mapping[str, object], *, where: str, s
     keys = list(dict.fromkeys(key for key, _ in problems))
     more = f" (and {len(keys) - 1} more: {', '.join(keys[1:])})" if len(keys) > 1 else ""
     key, problem = problems[0]
-    raise SettingsError(f"{where}: {key}{problem}{more}")
+    is_unknown = problem.startswith(_UNKNOWN) and not problem.startswith(f"{_UNKNOWN};")
+    unknown = key.rpartition(".")[2] if is_unknown else None
+    raise SettingsError(f"{where}: {key}{problem}{more}", unknown=unknown)
 
 
 def to_mapping(instance: object) -> dict[str, object]:
@@ -107,7 +112,9 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-def _walk(annotation: Any, value: object, path: tuple[str, ...], root: type) -> Iterator[tuple[str, str]]:
+def _walk(
+    annotation: Any, value: object, path: tuple[str, ...], root: tuple[type, str]
+) -> Iterator[tuple[str, str]]:
     """Problems that pydantic would let pass, as (dotted key, rest of the message)."""
     if get_origin(annotation) in (Union, types.UnionType):
         choices = get_args(annotation)
@@ -123,9 +130,12 @@ def _walk(annotation: Any, value: object, path: tuple[str, ...], root: type) -> 
             if key in names:
                 yield from _walk(hints[key], item, (*path, key), root)
             else:
+                hint = _suggestion(str(key), names, root)
+                known = listed(names, near=str(key), at_most=_MOST_NAMES)
+                names_them = not hint or len(names) <= _MOST_NAMES
                 yield (
                     ".".join((*path, str(key))),
-                    f" is not a setting{_suggestion(str(key), names, root)} (settings: {', '.join(names)})",
+                    f"{_UNKNOWN}{hint}{f' (settings: {known})' if names_them else ''}",
                 )
     elif get_origin(annotation) in (Mapping, dict) and isinstance(value, Mapping):
         for key, item in value.items():
@@ -173,7 +183,7 @@ def _explain(details: Mapping[str, Any], section: str, cls: type) -> tuple[str, 
     expected = expected.replace("a valid ", "a ")
     if details["type"] == "literal_error":
         choices = [choice.strip("'") for choice in expected.replace(" or ", ", ").split(", ")]
-        return key, f": expected {expected}, got {got}{_suggestion(str(details['input']), choices)}"
+        return key, f": expected {expected}, got {got}{did_you_mean(str(details['input']), choices)}"
     return key, f": expected {expected}, got {got}"
 
 
@@ -188,21 +198,24 @@ def _field_names(cls: type, location: tuple[str, ...]) -> list[str]:
     return [field.name for field in dataclasses.fields(current)] if dataclasses.is_dataclass(current) else []
 
 
-def _suggestion(key: str, names: Mapping[str, object] | list[str], root: type | None = None) -> str:
-    """``; did you mean …?`` for a key close to one of `names`, or that is a setting elsewhere in `root`."""
-    close = difflib.get_close_matches(key, [str(name) for name in names], n=1)
-    if not close and root is not None:
-        close = [path for path in _setting_paths(root) if path.rpartition(".")[2] == key][:1]
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _suggestion(key: str, names: list[str], root: tuple[type, str]) -> str:
+    """``; did you mean …?`` for a key close to one of `names`, or that the section has elsewhere."""
+    if hint := did_you_mean(key, names):
+        return hint
+    cls, section = root
+    for path in setting_paths(cls, f"{section}." if section else ""):
+        if path.rpartition(".")[2] == key:
+            return f"; did you mean {path!r}?"
+    return ""
 
 
-def _setting_paths(cls: type, prefix: str = "") -> Iterator[str]:
-    """Dotted paths of all settings below a dataclass."""
+def setting_paths(cls: type, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of all settings below a dataclass, each with `prefix` before it."""
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         hint = hints[field.name]
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            yield from _setting_paths(hint, f"{prefix}{field.name}.")
+            yield from setting_paths(hint, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name
 

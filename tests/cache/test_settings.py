@@ -77,7 +77,7 @@ def test_lists_become_tuples_and_types_are_exact() -> None:
     [
         ({"rat": 1}, "p: s.rat is not a setting; did you mean 'rate'? (settings: face, faces, rate, "),
         ({"face": {"evry": 1}}, "p: s.face.evry is not a setting; did you mean 'every'? (settings: every, "),
-        ({"every": 1}, "p: s.every is not a setting; did you mean 'face.every'? (settings: face, "),
+        ({"every": 1}, "p: s.every is not a setting; did you mean 's.face.every'? (settings: face, "),
         ({"faces": [{}, {"zz": 1}]}, "p: s.faces.1.zz is not a setting (settings: every, share, align)"),
         (
             {"named": {"mine": {"evry": 1}}},
