@@ -171,7 +171,8 @@ class EvaluateConfig:
 
     Attributes:
         split: `train`, `validation` or `test`, or `fold`: the clips of a checkpoint's own fold.
-        batch_size: Windows per forward pass; has no influence on the result but rounding.
+        batch_size: Windows per forward pass on an accelerator; has no influence on the result but rounding. A
+            CPU is given up to 8 windows of one clip, whatever is set here.
         trace_clips: Number of clips whose traces are written for `dvc plots`.
         folds: Number of folds for `tagf train --fold`; by default the official split alone.
         rows_memory_gb: As for `TrainConfig`.

@@ -43,7 +43,7 @@ class DeviceRows(FeatureRows):
     def batches(
         self,
         plan: WindowPlan,
-        batch_size: int,
+        batch_size: int | list[int],
         *,
         order: Tensor | None = None,
         view: Tensor | None = None,

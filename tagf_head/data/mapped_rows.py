@@ -50,7 +50,7 @@ class MappedRows(FeatureRows):
     def batches(
         self,
         plan: WindowPlan,
-        batch_size: int,
+        batch_size: int | list[int],
         *,
         order: Tensor | None = None,
         view: Tensor | None = None,

@@ -45,7 +45,7 @@ class MutedRows(FeatureRows):
     def batches(
         self,
         plan: WindowPlan,
-        batch_size: int,
+        batch_size: int | list[int],
         *,
         order: Tensor | None = None,
         view: Tensor | None = None,

@@ -78,7 +78,7 @@ class FeatureRows(ABC):
     def batches(
         self,
         plan: WindowPlan,
-        batch_size: int,
+        batch_size: int | list[int],
         *,
         order: Tensor | None = None,
         view: Tensor | None = None,
@@ -88,7 +88,7 @@ class FeatureRows(ABC):
 
         Args:
             plan: Windows over the clips of these rows.
-            batch_size: Windows per batch.
+            batch_size: Windows per batch, or of each batch, which add up to the windows that are taken.
             order: Int64, the windows to take, in their order; all in that of the plan by default.
             view: ``(len(plan),)`` int64, view of each window of the plan; the center view by default.
             audio_shift: ``(len(plan),)`` int64, for each window of the plan the frames by which its audio

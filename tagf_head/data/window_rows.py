@@ -88,8 +88,12 @@ class WindowRows:
         moved = {name: each.to(device) for name, each in vars(self).items() if each is not None}
         return WindowRows(**moved)
 
-    def split(self, batch_size: int) -> list[WindowRows]:
-        """Parts of `batch_size` windows; the last one may be smaller, none is empty."""
+    def split(self, batch_size: int | list[int]) -> list[WindowRows]:
+        """Parts of `batch_size` windows; the last one may be smaller, none is empty.
+
+        Args:
+            batch_size: Windows of every part, or of each, which add up to all.
+        """
         if not len(self.length):
             return []  # of nothing, torch.split makes one part
         columns = {

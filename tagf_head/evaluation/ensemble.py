@@ -9,7 +9,7 @@ its own fold alone, which have not seen it in training:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tagf_head.data.windows import plan_windows
 from tagf_head.errors import CheckpointError
 from tagf_head.evaluation.deviation import Deviations, DeviationTally
 from tagf_head.evaluation.gate_weights import GateTally, GateWeights
+from tagf_head.evaluation.head_passes import GatedRows
 from tagf_head.evaluation.stitching import predict_gated_rows
 
 _TRAINING_SPLITS: tuple[Split, ...] = ("train", "validation")
@@ -197,23 +198,42 @@ def predict(
         ensemble: The heads.
         data: Clips, on the heads' device.
         clips: For each head, the clips that it predicts; every clip is predicted by equally many heads.
-        batch_size: Windows per forward pass.
+        batch_size: Windows per forward pass on an accelerator.
 
     Raises:
         HeadError: A prediction is not finite.
     """
     row_size = data.row_size
-    num_rows = int(row_size.sum())
+
+    def of_members() -> Iterator[tuple[GatedRows, NDArray[np.bool_]]]:
+        for member, of_member in zip(ensemble.members, clips, strict=True):
+            settings, own = member.checkpoint.info.train, set(of_member)
+            is_own = np.array([clip_id in own for clip_id in data.clip_ids], np.bool_)
+            rows = np.repeat(is_own, row_size)
+            all_windows = plan_windows(row_size, settings.window, settings.stride)
+            plan = all_windows.select(is_own[all_windows.clip])
+            yield (
+                predict_gated_rows(member.checkpoint.head, data.rows, plan, batch_size, wanted=rows),
+                rows,
+            )
+
+    return mean_over_heads(ensemble, of_members(), int(row_size.sum()))
+
+
+def mean_over_heads(
+    ensemble: Ensemble, found: Iterable[tuple[GatedRows, NDArray[np.bool_]]], num_rows: int
+) -> EnsemblePrediction:
+    """The mean of what the heads of an ensemble say by themselves.
+
+    Args:
+        ensemble: The heads.
+        found: For each head in order, what it says of n rows, and which of all they are, ``(N,)``; every row
+            is predicted by equally many heads.
+        num_rows: Number of rows N.
+    """
     estimates = DeviationTally(num_rows, predicted=ensemble.predicts_deviations)
     tally = GateTally(num_rows, ensemble.gate_candidates)
-    for member, of_member in zip(ensemble.members, clips, strict=True):
-        settings, own = member.checkpoint.info.train, set(of_member)
-        is_own = np.array([clip_id in own for clip_id in data.clip_ids], np.bool_)
-        rows = np.repeat(is_own, row_size)
-        plan = plan_windows(row_size, settings.window, settings.stride)
-        found = predict_gated_rows(
-            member.checkpoint.head, data.rows, plan.select(is_own[plan.clip]), batch_size, wanted=rows
-        )
-        estimates.add(found.values, found.variance, rows)
-        tally.add({name: found.gates[name] for name in ensemble.gate_candidates}, rows)
+    for of_head, rows in found:
+        estimates.add(of_head.values, of_head.variance, rows)
+        tally.add({name: of_head.gates[name] for name in ensemble.gate_candidates}, rows)
     return EnsemblePrediction(values=estimates.mean(), deviations=estimates.deviations(), gates=tally.gates())

@@ -29,6 +29,7 @@ from tagf_head.evaluation.gate_weights import GateWeights, write_gates
 from tagf_head.evaluation.metrics_file import metrics_content
 from tagf_head.evaluation.predictions import Predictions, write_predictions
 from tagf_head.evaluation.reliability import MODALITIES, Reliability, write_reliability
+from tagf_head.evaluation.smoothing import Smoothing, smooth_clips
 from tagf_head.evaluation.traces import write_traces
 from tagf_head.run_folder import write_file
 
@@ -67,6 +68,7 @@ def evaluate_head(
     gates: Path | None = None,
     calibration: Path | None = None,
     reliability: Path | None = None,
+    smoothing: Smoothing | None = None,
     device: str | torch.device = "cpu",
 ) -> Evaluation:
     """Evaluate a checkpoint, or several as an ensemble, and write the results.
@@ -87,6 +89,9 @@ def evaluate_head(
         calibration: Where to write the coverage of the deviations' intervals as CSV, if at all.
         reliability: Where to write the predictions without each modality as Parquet, if at all; the heads
             then predict three times.
+        smoothing: What is done to each clip's predictions over time before anything is measured or written;
+            None for nothing. Metrics.json then says what the metrics are without it. Deviations and gates
+            are not smoothed.
         device: Where the rows and the heads live; ``auto`` is a GPU where there is one. The heads compute in
             float32, or in float64 if they were trained in that.
 
@@ -143,7 +148,7 @@ def evaluate_head(
             "leave the file of calibration out"
         )
     predicted = predict(ensemble, data, clips, config.batch_size)
-    found = Predictions(
+    raw = Predictions(
         clip_ids=data.clip_ids,
         row_size=data.row_size,
         frame=data.source_frame,
@@ -154,13 +159,18 @@ def evaluate_head(
         groups=data.groups,
         deviation=predicted.deviations.total(),
     )
+    found = replace(raw, values=_smoothed(raw.values, data, smoothing))
     of_targets = {} if found.deviation is None else _calibration(found.values, found.deviation, data)
     without_modalities = None
     if reliability is not None:
         without = {
-            modality: predict(
-                ensemble, replace(data, rows=MutedRows.of(data.rows, modality)), clips, config.batch_size
-            ).values.astype(np.float32)
+            modality: _smoothed(
+                predict(
+                    ensemble, replace(data, rows=MutedRows.of(data.rows, modality)), clips, config.batch_size
+                ).values.astype(np.float32),
+                data,
+                smoothing,
+            )
             for modality in MODALITIES
         }
         without_modalities = Reliability(values=found.values, without=without)
@@ -174,6 +184,8 @@ def evaluate_head(
         ensemble_size=ensemble_size,
         calibration=of_targets,
         reliability=without_modalities,
+        smoothing=smoothing,
+        unsmoothed=() if smoothing is None else metrics_of_clips(raw, data.label, data.label_mask),
     )
     if predictions is not None:
         write_predictions(predictions, found)
@@ -196,6 +208,13 @@ def evaluate_head(
         calibration=of_targets,
         reliability=without_modalities,
     )
+
+
+def _smoothed(
+    values: NDArray[np.float32], data: SplitData, smoothing: Smoothing | None
+) -> NDArray[np.float32]:
+    """Predictions of the split's rows after the smoothing, if there is one."""
+    return values if smoothing is None else smooth_clips(values, data.time_s, data.row_size, smoothing)
 
 
 def _calibration(

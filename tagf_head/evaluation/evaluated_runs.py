@@ -154,7 +154,8 @@ def _read_metrics(run: Path, split: str) -> RunMetrics:
         )
         found_split, checkpoints = content["split"], content["checkpoints_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HeadError(f"{path} is missing or damaged ({error!r}); run the evaluation again") from error
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({error!r})"
+        raise HeadError(f"{path} {what}; run 'tagf evaluate' of this run again") from error
     if found_split != split:
         raise HeadError(
             f"{path} is of split {found_split!r}, expected {split!r}; evaluate the run on {split!r}"

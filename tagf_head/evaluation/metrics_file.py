@@ -16,6 +16,7 @@ from tagf_head.evaluation.clip_metrics import ClipMetrics, clip_means, pooled_mo
 from tagf_head.evaluation.ensemble import Ensemble, EnsemblePrediction
 from tagf_head.evaluation.predictions import Predictions
 from tagf_head.evaluation.reliability import Reliability
+from tagf_head.evaluation.smoothing import Smoothing
 
 
 def metrics_content(
@@ -28,6 +29,8 @@ def metrics_content(
     ensemble_size: int,
     calibration: Mapping[str, Calibration],
     reliability: Reliability | None = None,
+    smoothing: Smoothing | None = None,
+    unsmoothed: Sequence[ClipMetrics] = (),
 ) -> dict[str, Any]:
     """What metrics.json holds.
 
@@ -43,6 +46,8 @@ def metrics_content(
         ensemble_size: Number of heads whose mean is a clip's prediction.
         calibration: Of each target; empty where no deviations are known.
         reliability: Of the modalities, where it was asked for.
+        smoothing: What was done to the predictions; None for nothing.
+        unsmoothed: The clips' metrics before that.
     """
     intervals = ccc_interval(
         predictions.values, data.label, data.label_mask, data.groups.of_rows(data.row_size)
@@ -51,12 +56,11 @@ def metrics_content(
     for name, moments in zip(TARGETS, pooled_moments(clips), strict=True):
         values = moments.defined_metrics()
         metrics[name] = values | _bounds(getattr(intervals, name), is_defined=values["ccc"] is not None)
-    of_targets = [metrics[name]["ccc"] for name in TARGETS]
-    is_defined = None not in of_targets
-    mean_bounds = _bounds(intervals.mean, is_defined=is_defined)
+    mean_ccc = _mean_ccc(metrics)
+    mean_bounds = _bounds(intervals.mean, is_defined=mean_ccc is not None)
     infos = [member.checkpoint.info for member in ensemble.members]
     return metrics | {
-        "mean_ccc": sum(of_targets) / len(of_targets) if is_defined else None,
+        "mean_ccc": mean_ccc,
         **{f"mean_{name}": bound for name, bound in mean_bounds.items()},
         "interval": {
             "confidence": CONFIDENCE,
@@ -70,6 +74,7 @@ def metrics_content(
             uncertainty=predicted.deviations.summary() if calibration else None,
             calibration={name: each.to_mapping() for name, each in calibration.items()},
             reliability=None if reliability is None else reliability.summary(data),
+            smoothing=None if smoothing is None else asdict(smoothing) | {"without": _metrics_of(unsmoothed)},
         ),
         "split": data.name,
         "num_clips": len(data.clip_ids),
@@ -87,6 +92,20 @@ def metrics_content(
         "seed": _only([info.train.seed for info in infos]),
         "random_weights": any(info.random_weights for info in infos),
     }
+
+
+def _metrics_of(clips: Sequence[ClipMetrics]) -> dict[str, Any]:
+    """Metrics of each target over the labelled frames of some clips, and the mean CCC."""
+    metrics: dict[str, Any] = {
+        name: moments.defined_metrics() for name, moments in zip(TARGETS, pooled_moments(clips), strict=True)
+    }
+    return metrics | {"mean_ccc": _mean_ccc(metrics)}
+
+
+def _mean_ccc(metrics: Mapping[str, Any]) -> float | None:
+    """Mean over the targets; None where one of them is not defined."""
+    of_targets = [metrics[name]["ccc"] for name in TARGETS]
+    return None if None in of_targets else sum(of_targets) / len(of_targets)
 
 
 def _optional(**parts: dict[str, Any] | None) -> dict[str, dict[str, Any]]:

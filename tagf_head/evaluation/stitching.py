@@ -5,16 +5,13 @@
                                 |---------|
     count of a frame 1 1 2 2 1 1 2 2 1 1 1 1
 
-Letters in shapes: N rows, B windows in a batch, L frames of a window, K values per frame, M gate candidates.
+Letters in shapes: N rows, B windows in a batch, L frames of a window, K values per frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice, pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -25,9 +22,13 @@ from tagf_head.config import TARGETS
 from tagf_head.data.rows import FeatureRows
 from tagf_head.data.windows import WindowPlan
 from tagf_head.errors import HeadError
-
-if TYPE_CHECKING:
-    from tagf_head.heads.head import HeadOutput
+from tagf_head.evaluation.head_passes import (
+    GatedRows,
+    ValueLayout,
+    evaluation_mode,
+    head_passes,
+    pass_sizes,
+)
 
 # An accelerator's results are fetched this many batches at a time: each fetch waits until it is idle.
 _BATCHES_PER_FETCH = 16
@@ -36,7 +37,8 @@ _BATCHES_PER_FETCH = 16
 class Stitching:
     """Sums and counts per row, in float64 on the CPU: an accelerator's atomic sums differ from run to run.
 
-    Stitchings of parts of a plan (one per process, say) are put together by adding up `sum` and `count`.
+    Stitchings of parts of a plan (one per process, say) are put together by adding up `sum` and `count`. Of
+    a clip that streams by, rows are appended at its end, and taken from its beginning.
 
     Args:
         num_rows: Number of rows N of all clips.
@@ -45,11 +47,13 @@ class Stitching:
     Attributes:
         sum: ``(N, K)`` float64, sum over the windows that cover each row.
         count: ``(N,)`` int64, number of those windows.
+        num_taken: Rows that have been taken from the beginning.
     """
 
     def __init__(self, num_rows: int, num_values: int = len(TARGETS)) -> None:
         self.sum = np.zeros((num_rows, num_values))
         self.count = np.zeros(num_rows, np.int64)
+        self.num_taken = 0
 
     def add(
         self, first_row: NDArray[np.int64], length: NDArray[np.int64], values: NDArray[np.float64]
@@ -66,6 +70,28 @@ class Stitching:
             self.sum[start : start + size] += window[:size]
             self.count[start : start + size] += 1
 
+    def append(self, num_rows: int) -> None:
+        """Add rows at the end that no window covers yet."""
+        self.sum = np.concatenate([self.sum, np.zeros((num_rows, self.sum.shape[1]))])
+        self.count = np.concatenate([self.count, np.zeros(num_rows, np.int64)])
+
+    def take(self, num_rows: int) -> NDArray[np.float64]:
+        """Remove rows from the beginning.
+
+        Args:
+            num_rows: How many; the next row is row 0 for `add` from then on.
+
+        Returns:
+            ``(num_rows, K)`` their means.
+
+        Raises:
+            HeadError: As `mean`.
+        """
+        taken = self.mean(np.arange(len(self.count)) < num_rows)
+        self.sum, self.count = self.sum[num_rows:].copy(), self.count[num_rows:].copy()
+        self.num_taken += num_rows
+        return taken
+
     def mean(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Mean over the windows that cover each row.
 
@@ -81,35 +107,19 @@ class Stitching:
         row = np.arange(len(self.count)) if rows is None else np.flatnonzero(rows)
         count = self.count[row]
         if not count.all():
+            first, num_uncovered = self.num_taken + row[np.argmin(count)], int((count == 0).sum())
             raise HeadError(
-                f"row {row[np.argmin(count)]} lies in no window, {int((count == 0).sum())} of {len(row)} "
-                "rows do; plan windows with a stride of at most the window"
+                f"row {first} lies in no window, {num_uncovered} of {len(row)} rows do; plan windows with a "
+                "stride of at most the window"
             )
         means = self.sum[row] / count[:, None]
         if not np.isfinite(means).all():
             first = int(np.argmin(np.isfinite(means).all(axis=1)))
             raise HeadError(
-                f"the head predicts {means[first, : len(TARGETS)]} for row {row[first]}; its weights are "
-                "damaged or have diverged"
+                f"the head predicts {means[first, : len(TARGETS)]} for row {self.num_taken + row[first]}; "
+                "its weights are damaged or have diverged"
             )
         return means
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GatedRows:
-    """What a head says of N rows, and what its gates chose there.
-
-    Attributes:
-        values: ``(N, 2)`` float64, valence and arousal.
-        variance: ``(N, 2)`` float64, predicted variances of their errors, means over the windows like the
-            values; None of a head that predicts none.
-        gates: Gate -> ``(N, M)`` float64 weights of its candidates, which sum to 1; empty for a head without
-            gates.
-    """
-
-    values: NDArray[np.float64]
-    variance: NDArray[np.float64] | None
-    gates: Mapping[str, NDArray[np.float64]]
 
 
 @torch.no_grad()
@@ -133,14 +143,13 @@ def stitch_windows(
     Returns:
         Sums and counts of what the head gives.
     """
-    with _evaluation_mode(head):
+    with evaluation_mode(head):
         outputs = (
             head(batch.visual, batch.audio, batch.frame_mask) for batch in rows.batches(plan, batch_size)
         )
         return _stitch(outputs, rows, plan, num_values)
 
 
-@torch.no_grad()
 def predict_gated_rows(
     head: nn.Module,
     rows: FeatureRows,
@@ -156,46 +165,25 @@ def predict_gated_rows(
             restored afterwards.
         rows: Rows of the clips that `plan` indexes.
         plan: Windows that cover every wanted row.
-        batch_size: Windows per forward pass.
+        batch_size: Windows per forward pass on an accelerator; `head_passes` says what a CPU is given.
         wanted: ``(N,)``, true for the rows to return; all of them by default.
 
     Raises:
         HeadError: A prediction is not finite, or a wanted row lies in no window.
     """
-    num_estimates = len(TARGETS)
-    num_candidates: dict[str, int] = {}
+    device = rows.label.device
+    layout = ValueLayout()
 
     def outputs() -> Iterator[Tensor]:
-        nonlocal num_estimates
-        for batch in rows.batches(plan, batch_size):
-            found: HeadOutput = head(batch.visual, batch.audio, batch.frame_mask, return_all=True)
-            num_candidates.update({name: alpha.shape[-1] for name, alpha in found.gates.items()})
-            estimates = with_variance(found)
-            num_estimates = estimates.shape[-1]
-            # (B, L, 2 or 4 + the M of every gate)
-            yield torch.cat([estimates, *found.gates.values()], dim=-1)
+        nonlocal layout
+        sizes = pass_sizes(plan.clip) if device.type == "cpu" else batch_size
+        for found in head_passes(head, rows.batches(plan, sizes), device):
+            layout = found.layout
+            yield found.values
 
-    with _evaluation_mode(head):
+    with evaluation_mode(head):
         means = _stitch(outputs(), rows, plan, len(TARGETS)).mean(wanted)
-    bounds = np.cumsum([num_estimates, *num_candidates.values()]).tolist()
-    return GatedRows(
-        values=means[:, : len(TARGETS)],
-        variance=means[:, len(TARGETS) : num_estimates] if num_estimates > len(TARGETS) else None,
-        gates={
-            name: means[:, start:stop]
-            for name, (start, stop) in zip(num_candidates, pairwise(bounds), strict=True)
-        },
-    )
-
-
-def with_variance(found: HeadOutput) -> Tensor:
-    """Valence and arousal, ``(B, L, 2)``, followed by their variances, ``(B, L, 4)``, where there are some.
-
-    Overlapping windows are averaged in the variance: the mean square is what a deviation is made of.
-    """
-    if found.deviation is None:
-        return found.prediction
-    return torch.cat([found.prediction, found.deviation.square()], dim=-1)
+    return layout.split(means)
 
 
 def _stitch(outputs: Iterable[Tensor], rows: FeatureRows, plan: WindowPlan, num_values: int) -> Stitching:
@@ -212,13 +200,3 @@ def _stitch(outputs: Iterable[Tensor], rows: FeatureRows, plan: WindowPlan, num_
         stitching.add(first_row[done], plan.length[done], values)
         num_done = done.stop
     return stitching or Stitching(rows.num_rows, num_values)
-
-
-@contextmanager
-def _evaluation_mode(module: nn.Module) -> Iterator[None]:
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tagf_head.config import TARGETS
 from tagf_head.distributed import sum_arrays
-from tagf_head.evaluation.stitching import with_variance
+from tagf_head.evaluation.head_passes import with_variance
 from tagf_head.heads.head import Head
 from tagf_head.heads.uncertain import UncertainHead
 from tagf_head.layers.gate_entropy import gate_entropy

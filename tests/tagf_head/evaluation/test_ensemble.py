@@ -20,7 +20,7 @@ from tagf_head.data.split_data import load_split
 from tagf_head.data.windows import plan_windows
 from tagf_head.errors import CheckpointError, HeadError
 from tagf_head.evaluation.evaluate import Evaluation, evaluate_head
-from tagf_head.evaluation.stitching import stitch_windows
+from tagf_head.evaluation.stitching import predict_gated_rows
 from tagf_head.heads import build_head
 
 WriteHead = Callable[..., Path]
@@ -79,7 +79,7 @@ def test_ensemble_is_the_mean_of_single_predictions(corpus, training, write_head
     single = []
     for path, (window, stride) in zip(paths, ((20, 12), (13, 4), (20, 12)), strict=True):
         plan = plan_windows(data.row_size, window, stride)
-        single.append(stitch_windows(evaluate_checkpoint(path), data.rows, plan, 5).mean())
+        single.append(predict_gated_rows(evaluate_checkpoint(path), data.rows, plan, 5).values)
     found = evaluate(*paths)
     np.testing.assert_array_equal(found.predictions.values, np.mean(single, axis=0).astype(np.float32))
     assert found.metrics["num_heads"] == found.metrics["ensemble_size"] == 3
@@ -117,7 +117,8 @@ def test_a_clip_is_predicted_by_the_heads_that_have_not_seen_it(corpus, write_he
         plan = plan_windows(data.row_size, 20, 12)
         for index, paths in heads.items():
             mean = np.mean(
-                [stitch_windows(evaluate_checkpoint(path), data.rows, plan, 5).mean() for path in paths], 0
+                [predict_gated_rows(evaluate_checkpoint(path), data.rows, plan, 5).values for path in paths],
+                0,
             )
             for clip_id, values in zip(
                 data.clip_ids, np.split(mean, np.cumsum(data.row_size)[:-1]), strict=True

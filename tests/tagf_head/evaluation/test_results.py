@@ -237,7 +237,7 @@ def test_users_mistakes(tmp_path: Path, labels) -> None:
     write_run(tmp_path / "tagf", labels, "tagf", 0.2)
     with pytest.raises(HeadError, match="no runs to compare"):
         collect_results([], annotations, "test")
-    with pytest.raises(HeadError, match=r"none/metrics\.json is missing or damaged"):
+    with pytest.raises(HeadError, match=r"none/metrics\.json is missing; run .tagf evaluate."):
         collect_results([tmp_path / "none"], annotations, "test")
     (tmp_path / "comparison/tagf/seed-0").mkdir(parents=True)
     with pytest.raises(
