@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -30,6 +31,8 @@ from pipeline.input_blocks import Block, ExampleBlock, FaceBlock, SampleBlock
 # A batch whose rows are not fetched yet while the next one is launched, so that a GPU need not wait for the
 # CPU between two.
 _NUM_IN_FLIGHT = 1
+# Blocks without a face cost nothing and may be many between two faces; then batches go half empty.
+_MAX_WAITING_BLOCKS = 32
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 T = TypeVar("T", FaceBlock, ExampleBlock, SampleBlock)
@@ -110,6 +113,12 @@ class StreamEmbedder:
         self.crop_size_px = crop_size_px(self.input_shape[1]) if self.takes == "faces" else None
         self.window_samples = self.input_shape[0] if self.takes == "waveform" else None
 
+    def in_batches_of(self, batch_size: int) -> StreamEmbedder:
+        """The same network, called with another batch shape: its rows differ by rounding."""
+        other = copy(self)
+        other._batch_size = batch_size
+        return other
+
     def map(self, blocks: Iterable[Block]) -> Iterator[NDArray[np.float32]]:
         """Rows of each block, in order: (V, n, D) with views, else (n, D).
 
@@ -133,6 +142,12 @@ class StreamEmbedder:
                         self._hand_out(in_flight.popleft(), waiting)
                 num_pending %= self._batch_size
                 pending = [merged[len(merged) - num_pending :]]
+            if len(waiting) > _MAX_WAITING_BLOCKS:
+                if num_pending:
+                    in_flight.append(self._embed(torch.cat(pending)))
+                    pending, num_pending = [], 0
+                while in_flight:
+                    self._hand_out(in_flight.popleft(), waiting)
             yield from self._finished(waiting)
         if num_pending:
             in_flight.append(self._embed(torch.cat(pending)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import tee
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +24,18 @@ from pipeline.backbones.clip_stream import ClipFrames, clip_rows
 from pipeline.clip_source import ClipSource
 from pipeline.config import ExtractConfig
 from pipeline.embedding import RowMapper
-from pipeline.errors import ExtractionError, MediaError
+from pipeline.errors import MediaError
 from pipeline.faces.crop import FaceCrop
 from pipeline.faces.cropped_faces import cropped_faces, num_surplus_images
 from pipeline.faces.tracks import TrackedClip, track_clips, track_faces
 from pipeline.frame_blocks import FrameBlock, frame_blocks
-from pipeline.input_blocks import MAX_BLOCK_INPUTS, Block, FaceBlock
+from pipeline.input_blocks import Block, FaceBlock
 from pipeline.media.audio import SoundStream, stream_sound
 from pipeline.media.log_mel import LogMelStream
 from pipeline.media.sound_windows import SampleWindows
 from pipeline.media.video import VideoFrame, decode_video, video_facts
 from pipeline.models import Models
+from pipeline.row_blocks import PictureRows, SoundRows, stored_rows, time_blocks
 from pipeline.stage_clock import StageClock
 
 
@@ -126,7 +127,7 @@ class ClipExtraction:
         for name, stream in self.models.clip_streams.items():
             with self.clock.stage("clip_streams"):
                 rows = clip_rows(name, stream, frames)
-            writer.append_stream(name, self._stored(rows, name, np.arange(len(rows))))
+            writer.append_stream(name, stored_rows(rows, self.source.clip_id, name, np.arange(len(rows))))
         with self.clock.stage("decode"):
             media = video_facts(self.source.media, self.config.media)
         facts: dict[str, Json] = {
@@ -164,39 +165,86 @@ class ClipExtraction:
     def _embedders(self, *takes: str) -> dict[str, RowMapper]:
         return {name: each for name, each in self.models.embedders.items() if each.takes in takes}
 
-    def _write_frames(self, crops: Iterable[FaceCrop], writer: PartWriter) -> ClipFrames:
-        """The arrays beside the streams, and the streams made of faces.
+    def picture_rows(self, crops: Iterable[FaceCrop]) -> Iterator[PictureRows]:
+        """Rows of the clip's pictures, block by block, while they are decoded.
+
+        Args:
+            crops: As for `write_rows`.
 
         Raises:
-            MediaError: There are no frames.
+            MediaError: The media file cannot be decoded, or has no frames.
+            ExtractionError: An embedding is not a number, or too large for float16.
         """
-        embedders = self._embedders("faces")
+        clip_id, embedders = self.source.clip_id, self._embedders("faces")
         # Each embedder draws blocks from a copy of the iterator; they go in step, so that little is kept.
         blocks, *copies = tee(frame_blocks(self.seen(crops)), 1 + len(embedders))
         mapped = [
             self.clock.timed("visual_backbone", embedder.map(_faces(copy, embedder.crop_size_px or 0)))
             for embedder, copy in zip(embedders.values(), copies, strict=True)
         ]
-        arrays: dict[str, list[NDArray[np.generic]]] = {"time_s": [], "source_frame": [], "face_found": []}
         num_rows = 0
         for block, *embedded in zip(blocks, *mapped, strict=True):
-            of_block = block.arrays()
             with self.clock.stage("write"):
-                writer.append(**of_block)
-                for name, embeddings in zip(embedders, embedded, strict=True):
-                    rows = block.spread(self._stored(embeddings, name, num_rows + block.found_rows))
-                    writer.append_stream(name, rows)
-            for name, kept in arrays.items():
-                kept.append(of_block[name])
+                arrays = block.arrays()
+                streams = {
+                    name: block.spread(stored_rows(embeddings, clip_id, name, num_rows + block.found_rows))
+                    for name, embeddings in zip(embedders, embedded, strict=True)
+                }
             num_rows += len(block.rows)
             self.beat(num_rows)
+            yield PictureRows(arrays=arrays, streams=streams)
         if not num_rows:
             with self.clock.stage("decode"):
                 raise MediaError(
                     f"{str(self.source.media)!r}: expected at least one frame, decoded none; is the file cut "
                     "short?"
                 )
-        whole = {name: np.concatenate(kept) for name, kept in arrays.items()}
+
+    def sound_rows(self, stream: str, times_s: Iterable[NDArray[np.float64]]) -> Iterator[SoundRows]:
+        """Rows of a stream that is made of sound, block by block, while it is decoded.
+
+        Args:
+            stream: Its name.
+            times_s: Times of the rows, rising, in blocks of at most `MAX_BLOCK_INPUTS`, (n,) each; some are
+                drawn ahead, to fill batches.
+
+        Yields:
+            For each block of times, its rows.
+
+        Raises:
+            MediaError: The sound cannot be decoded.
+            ExtractionError: An embedding is not a number, or too large for float16.
+        """
+        clip_id, anchor = self.source.clip_id, self.config.audio.anchor
+        embedder = self.models.embedders[stream]
+        sound = self._sound()
+        inputs = (
+            LogMelStream(sound, anchor)
+            if embedder.window_samples is None
+            else SampleWindows(sound, anchor, embedder.window_samples)
+        )
+        heard: list[NDArray[np.bool_]] = []  # of the blocks that the embedder has drawn
+        blocks = self.clock.timed("log_mel", _sound_blocks(inputs, times_s, heard))
+        num_rows = 0
+        for embeddings in self.clock.timed("audio_backbone", embedder.map(blocks)):
+            found = heard.pop(0)
+            rows = np.zeros((len(found), embeddings.shape[-1]), np.float16)
+            rows[found] = stored_rows(embeddings, clip_id, stream, num_rows + np.flatnonzero(found))
+            num_rows += len(found)
+            self.beat(num_rows)
+            yield SoundRows(found=found, rows=rows)
+
+    def _write_frames(self, crops: Iterable[FaceCrop], writer: PartWriter) -> ClipFrames:
+        """The arrays beside the streams, and the streams made of faces."""
+        kept: dict[str, list[NDArray[np.generic]]] = {"time_s": [], "source_frame": [], "face_found": []}
+        for block in self.picture_rows(crops):
+            with self.clock.stage("write"):
+                writer.append(**block.arrays)
+                for name, rows in block.streams.items():
+                    writer.append_stream(name, rows)
+            for name, of_blocks in kept.items():
+                of_blocks.append(block.arrays[name])
+        whole: dict[str, NDArray[Any]] = {name: np.concatenate(each) for name, each in kept.items()}
         return ClipFrames(clip_id=self.source.clip_id, media=self.source.media, **whole)
 
     def _write_sound(self, times_s: NDArray[np.float64], writer: PartWriter) -> int:
@@ -205,59 +253,20 @@ class ClipExtraction:
         Returns:
             The number of rows with sound.
         """
-        anchor = self.config.audio.anchor
-        embedders = self._embedders("log_mel", "waveform")
         num_heard = 0
-        for name, embedder in embedders.items():
-            sound = self._sound()
-            inputs = (
-                LogMelStream(sound, anchor)
-                if embedder.window_samples is None
-                else SampleWindows(sound, anchor, embedder.window_samples)
-            )
-            heard: list[NDArray[np.bool_]] = []  # of the blocks that the embedder has drawn
-            blocks = self.clock.timed("log_mel", _sound_blocks(inputs, times_s, heard))
-            first = 0
-            for embeddings in self.clock.timed("audio_backbone", embedder.map(blocks)):
-                found = heard.pop(0)
-                rows = np.zeros((len(found), embeddings.shape[-1]), np.float16)
-                rows[found] = self._stored(embeddings, name, first + np.flatnonzero(found))
+        for name in self._embedders("log_mel", "waveform"):
+            for block in self.sound_rows(name, time_blocks(times_s)):
                 with self.clock.stage("write"):
                     if name == "audio":
-                        writer.append(audio_found=found)
-                        num_heard += int(found.sum())
-                    writer.append_stream(name, rows)
-                first += len(found)
-                self.beat(first)
+                        writer.append(audio_found=block.found)
+                        num_heard += int(block.found.sum())
+                    writer.append_stream(name, block.rows)
         return num_heard
 
     def _sound(self) -> SoundStream:
         with self.clock.stage("decode"):
             sound = stream_sound(self.source.media, self.config.media, self.config.limits)
         return replace(sound, pieces=self.clock.timed("decode", sound.pieces))
-
-    def _stored(
-        self, embeddings: NDArray[np.float32], stream: str, rows: NDArray[np.intp]
-    ) -> NDArray[np.float16]:
-        """Embeddings as float16, refused where they do not fit.
-
-        Args:
-            embeddings: (..., n, D).
-            stream: Their stream.
-            rows: Number of each one's row in the clip, (n,).
-        """
-        with np.errstate(over="ignore", invalid="ignore"):
-            stored = embeddings.astype(np.float16)
-        finite = np.isfinite(stored).all(axis=-1)
-        if not finite.all():
-            place = tuple(np.argwhere(~finite)[0])
-            worst = float(np.abs(embeddings[place]).max())
-            raise ExtractionError(
-                f"clip {self.source.clip_id!r}, stream {stream!r}, frame {rows[place[-1]]}: expected "
-                f"embeddings that float16 holds (up to 65504), got {worst:g}; check the weights of the "
-                f"{stream} backbone"
-            )
-        return stored
 
 
 def _faces(blocks: Iterable[FrameBlock], size_px: int) -> Iterator[FaceBlock]:
@@ -267,16 +276,18 @@ def _faces(blocks: Iterable[FrameBlock], size_px: int) -> Iterator[FaceBlock]:
 
 
 def _sound_blocks(
-    inputs: LogMelStream | SampleWindows, times_s: NDArray[np.float64], heard: list[NDArray[np.bool_]]
+    inputs: LogMelStream | SampleWindows,
+    times_s: Iterable[NDArray[np.float64]],
+    heard: list[NDArray[np.bool_]],
 ) -> Iterator[Block]:
     """The examples of the rows with sound, in blocks of rows.
 
     Args:
         inputs: Makes the examples.
-        times_s: Of all rows, (N,).
-        heard: For each block that was drawn and whose rows are not written, whether each row has sound.
+        times_s: Of the rows of each block, (n,).
+        heard: For each block that was drawn and whose rows are not given, whether each row has sound.
     """
-    for start in range(0, len(times_s), MAX_BLOCK_INPUTS):
-        block, found = inputs.block(times_s[start : start + MAX_BLOCK_INPUTS])
+    for of_block in times_s:
+        block, found = inputs.block(of_block)
         heard.append(found)
         yield block.part(found)

@@ -6,11 +6,13 @@ own does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from cache.errors import SettingsError
 from cache.file_digest import file_digest
 from cache.settings import to_mapping
 from cache.spec import FeatureSpec, SettingValue, StreamSpec
@@ -25,6 +27,8 @@ LIBRARIES = ("av", "facenet-pytorch", "numpy", "torch", "torchaudio", "torchvisi
 STORAGE_DTYPE = "float16"
 # What stands for a setting that is not set; JSON's null is no setting's value.
 NOT_SET = "none"
+# What a spec has and the section has not: what was computed with, not what was asked for.
+_NOT_ASKED_FOR = ("library.", "storage.")
 # Limits decide whether a clip is extracted, not how; and from 16 on, rows do not depend on the batch size.
 _LEFT_OUT = frozenset({"batch_size", "limits", "streams"})
 
@@ -58,6 +62,38 @@ def feature_spec(config: ExtractConfig) -> FeatureSpec:
         ),
         settings=settings,
     )
+
+
+def section_of(spec: FeatureSpec, weights_of: Callable[[str], str]) -> dict[str, Any]:
+    """The `extract` section that asks for features of a spec: `feature_spec` the other way round.
+
+    Args:
+        spec: Of features that `tagf extract` made.
+        weights_of: The `weights` setting of a stream, of which the spec has the digest.
+
+    Returns:
+        Nested settings, to be parsed.
+
+    Raises:
+        SettingsError: A setting is a section as well.
+    """
+    section: dict[str, Any] = {}
+    for key, value in spec.settings.items():
+        *parents, name = key.split(".")
+        if key.startswith(_NOT_ASKED_FOR) or name == "backbone_source":
+            continue
+        place = section
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"the features' setting {key}: expected a section, {parent!r} is a value")
+        if name == "weights" and parents:
+            place[name] = weights_of(parents[-1])
+        elif key == "visual.views":
+            place[name] = str(value).split(",")
+        else:
+            place[name] = None if value == NOT_SET else value
+    return section
 
 
 def clip_streams(config: ExtractConfig) -> dict[str, ClipStream]:

@@ -59,7 +59,7 @@ def track_faces(
         frame = sighting.frame
         width_px = picture_of(frame).shape[1]
         chosen = chooser.choose(sighting.faces, frame.time_s, width_px, begins_scene=sighting.begins_scene)
-        yield _cut_out(frame, chosen.face if chosen is not None else None, config, crop_sizes)
+        yield cut_out(frame, chosen.face if chosen is not None else None, config, crop_sizes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,13 +150,20 @@ def _tracks(
 ) -> Iterator[Track]:
     """All tracks of a clip, each when it is over, with their crops in files."""
     for sighting in sightings_of(frames, detector, config, who):
-        crops = [_cut_out(sighting.frame, each.face, config, files.crop_sizes) for each in sighting.faces]
+        crops = [cut_out(sighting.frame, each.face, config, files.crop_sizes) for each in sighting.faces]
         yield from files.add(sighting, crops)
     yield from files.close()
 
 
-def _cut_out(frame: VideoFrame, face: Face | None, config: FaceConfig, sizes: Sequence[int]) -> FaceCrop:
-    """The crops of one face, or none."""
+def cut_out(frame: VideoFrame, face: Face | None, config: FaceConfig, sizes: Sequence[int]) -> FaceCrop:
+    """The crops of one face, or none.
+
+    Args:
+        frame: Where the face is, with its picture.
+        face: The face; None where there is none.
+        config: How to crop.
+        sizes: Sides of the crops in pixels, each once.
+    """
     crops: Mapping[int, NDArray[np.uint8]] | None = None
     if face is not None and config.align == "similarity":
         crops = similarity_crops(picture_of(frame), face.landmarks, sizes)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pipeline.config import LimitsConfig, MediaConfig
 from pipeline.errors import MediaError
 from pipeline.media.container import decode, open_container, sound_stream
-from pipeline.media.resampler import Resampler, can_resample
+from pipeline.media.resampler import PIECE_S, Resampler, can_resample
 from pipeline.media.timeline import SAMPLE_RATE_HZ
 
 # Up to this, a block whose stamp is not where the block before ended has an inexact stamp, not a gap before
@@ -79,7 +79,11 @@ class SoundStream:
 
 
 def stream_sound(
-    path: Path, media: MediaConfig | None = None, limits: LimitsConfig | None = None
+    path: Path,
+    media: MediaConfig | None = None,
+    limits: LimitsConfig | None = None,
+    *,
+    piece_s: float = PIECE_S,
 ) -> SoundStream:
     """The sound that belongs to a file's pictures.
 
@@ -89,6 +93,8 @@ def stream_sound(
         path: The media file.
         media: Which stream; None for the usual settings.
         limits: What the file may cost; None for the usual limits.
+        piece_s: Length of a piece in seconds, as far as blocks and gaps let it; it has no influence on the
+            samples beyond rounding.
 
     Returns:
         The sound, decoded as far as its first piece; without pieces where the file has no audio stream, or
@@ -98,7 +104,7 @@ def stream_sound(
         MediaError: Here or from the pieces: the file cannot be opened or decoded, has no such stream, exceeds
             a limit, or holds sound of a kind that cannot be converted.
     """
-    layout = SoundLayout(repr(str(path)), (limits or LimitsConfig()).sound_s)
+    layout = SoundLayout(repr(str(path)), (limits or LimitsConfig()).sound_s, piece_s)
     pieces = _decoded(path, media or MediaConfig(), limits or LimitsConfig(), layout)
     first = next(pieces, None)
     return SoundStream(start_s=layout.start_s, pieces=iter(()) if first is None else chain((first,), pieces))
@@ -118,12 +124,20 @@ def _decoded(path: Path, media: MediaConfig, limits: LimitsConfig, layout: Sound
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_samples": str(_MAX_BLOCK_SAMPLES)}
         for frame in decode(container, stream):
-            yield from layout.add(_mono(frame, name), frame.time, frame.sample_rate)
+            yield from layout.add(mono_samples(frame, name), frame.time, frame.sample_rate)
         yield from layout.finish()
 
 
-def _mono(frame: av.AudioFrame, name: str) -> NDArray[np.float32]:
-    """Mean over a block's channels, (n,), full scale 1."""
+def mono_samples(frame: av.AudioFrame, name: str) -> NDArray[np.float32]:
+    """Mean over a block's channels, (n,), full scale 1.
+
+    Args:
+        frame: The block.
+        name: Where it comes from, as messages name it.
+
+    Raises:
+        MediaError: Samples of a kind that cannot be converted, or that are not finite.
+    """
     sample_type = _SAMPLE_TYPES.get(frame.format.name.removesuffix("p"))
     if sample_type is None:
         raise MediaError(
@@ -157,13 +171,15 @@ class SoundLayout:
     Args:
         name: The file, as messages name it.
         max_length_s: Longest time from the first to the last sample in seconds.
+        piece_s: Length of a piece in seconds.
 
     Attributes:
         start_s: Time of the first sample in seconds, 0 while there is none.
     """
 
-    def __init__(self, name: str, max_length_s: float) -> None:
+    def __init__(self, name: str, max_length_s: float, piece_s: float = PIECE_S) -> None:
         self.start_s = 0.0
+        self._piece_s = piece_s
         self._name = name
         self._max_length_s = max_length_s
         self._segment: _Segment | None = None
@@ -203,7 +219,7 @@ class SoundLayout:
             first_sample = round((begin_s - self.start_s) * SAMPLE_RATE_HZ)
             yield from self._finish_segment(first_sample)
             yield from self._gap(first_sample)
-            last = self._segment = _Segment(begin_s, rate_hz)
+            last = self._segment = _Segment(begin_s, rate_hz, self._piece_s)
         for piece in last.append(samples):
             yield self._given(piece, decoded=True)
 
@@ -249,11 +265,11 @@ class SoundLayout:
 class _Segment:
     """A stretch of sound without gaps, at one sample rate."""
 
-    def __init__(self, start_s: float, rate_hz: int) -> None:
+    def __init__(self, start_s: float, rate_hz: int, piece_s: float) -> None:
         self.rate_hz = rate_hz
         self._start_s = start_s
         self._num_samples = 0
-        self._resampler = Resampler(rate_hz)
+        self._resampler = Resampler(rate_hz, piece_s)
 
     @property
     def end_s(self) -> float:

@@ -85,12 +85,24 @@ def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _block_log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One block's log-mel rows, (1024, 64).
-
-    Computed in float64: a loud tone's float32 rounding would show in the quiet bands.
-    """
+    """One block's log-mel rows, (1024, 64)."""
     if not samples.any():  # what the formula gives for silence, which may be most of a clip
         return np.full((_BLOCK_ROWS, MEL_BANDS), np.log(LOG_OFFSET), np.float32)
+    return rows_at_once(samples)
+
+
+def rows_at_once(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-mel rows of all whole windows, as `log_mel` gives them, but not in blocks of one shape.
+
+    Computed in float64: a loud tone's float32 rounding would show in the quiet bands. That also leaves the
+    number of rows no influence on a row but in the last bits of a float64.
+
+    Args:
+        samples: Mono at 16 kHz, (n,), n of at least 400.
+
+    Returns:
+        (rows, 64) float32.
+    """
     windows = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), WINDOW_SAMPLES)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)
     magnitude = np.abs(np.fft.rfft(windows[::HOP_SAMPLES] * hann, FFT_SIZE))  # (rows, 257)

@@ -19,7 +19,7 @@ ROLLOFF = 0.99
 # Entries of the largest bank of filters: 96 kHz needs 6, 44.1 kHz needs 70,560, a rate prime to 16,000 a
 # billion.
 _MAX_FILTER_ENTRIES = 2**24
-_PIECE_S = 30.0
+PIECE_S = 30.0  # of a piece, unless asked for otherwise
 
 
 def can_resample(rate_hz: int) -> bool:
@@ -43,7 +43,7 @@ class Resampler:
         piece_s: Length of a piece in seconds; it has no influence on the result beyond rounding.
     """
 
-    def __init__(self, rate_hz: int, piece_s: float = _PIECE_S) -> None:
+    def __init__(self, rate_hz: int, piece_s: float = PIECE_S) -> None:
         common = gcd(rate_hz, SAMPLE_RATE_HZ)
         # `down` source samples last as long as `up` samples at 16 kHz: pieces are cut where both grids meet.
         self._down, self._up = rate_hz // common, SAMPLE_RATE_HZ // common

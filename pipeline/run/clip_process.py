@@ -9,8 +9,9 @@ from __future__ import annotations
 import pickle
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ExtractionError
 from pipeline.process_bond import end_with_parent
@@ -28,20 +29,35 @@ _BEAT_S = 0.25
 
 
 def main() -> None:
-    """Work on clips until the worker says no more."""
+    """Work on clips of a run of stage one."""
+    models = _LoadedModels()
+
+    def work(request: tuple[str, ClipTask], heart: Heart) -> object:
+        kind, task = request
+        return _work(kind, task, models, heart)
+
+    serve(work)
+
+
+def serve(work: Callable[[Any, Heart], object]) -> None:
+    """Work on clips until the worker says no more.
+
+    Args:
+        work: Takes a request and tells the heart how far it is; what it returns is the answer, what it raises
+            no clip would have survived.
+    """
     descriptor, board, parent = map(int, sys.argv[1:])
     end_with_parent(parent)
     connection = Connection(descriptor)
     stage = StageBoard(board)
-    models = _LoadedModels()
     while connection.poll(IDLE_S):
         try:
-            kind, task = connection.recv()
+            request = connection.recv()
         except EOFError:
             return
         connection.send(("started",))
         try:
-            answer = _work(kind, task, models, _Heart(connection, stage))
+            answer = work(request, Heart(connection, stage))
         except Exception as error:
             connection.send(("fatal", _picklable(error)))
         else:
@@ -75,7 +91,7 @@ class _LoadedModels:
         return load_models(task.config, task.device)
 
 
-class _Heart:
+class Heart:
     """Tells the worker, now and then, that the work goes on."""
 
     def __init__(self, connection: Connection, board: StageBoard) -> None:
@@ -96,8 +112,12 @@ class _Heart:
             self._last = now
             self._connection.send(("beat", self._num_frames))
 
+    def expect(self, num_frames: int) -> None:
+        """Say about how many frames of the clip there will be, as far as the caller knows."""
+        self._connection.send(("length", num_frames))
 
-def _work(kind: str, task: ClipTask, models: _LoadedModels, heart: _Heart) -> object:
+
+def _work(kind: str, task: ClipTask, models: _LoadedModels, heart: Heart) -> object:
     """Whatever is wrong with the clip is in the answer; what is raised no clip would have survived."""
     # Late, because it imports torch: a worker is told at once that its child is alive.
     from pipeline.run.clip_work import compare_clip, extract_clip_parts, preview_clip

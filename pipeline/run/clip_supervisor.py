@@ -23,10 +23,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.config import LimitsConfig
@@ -41,22 +42,39 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class ClipProcess:
-    """A child process that works on clips; started when it is first needed, and again after it was killed."""
+    """A child process that works on clips; started when it is first needed, and again after it was killed.
 
-    def __init__(self) -> None:
+    Args:
+        module: What the child runs; it calls `pipeline.run.clip_process.serve`.
+        environment: Variables that the child has besides those of this process.
+    """
+
+    def __init__(
+        self,
+        module: str = "pipeline.run.clip_process",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._module, self._environment = module, environment
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._board = StageBoard()
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as this object
         atexit.register(self.close)
 
-    def run(self, request: object, limits: LimitsConfig, on_beat: Callable[[int], None]) -> Any:
+    def run(
+        self,
+        request: object,
+        limits: LimitsConfig,
+        on_beat: Callable[[int], None],
+        on_length: Callable[[int], None] = lambda _: None,
+    ) -> Any:
         """Have the child work on one clip.
 
         Args:
-            request: Understood by `pipeline.run.clip_process`; picklable.
+            request: Understood by the child's module; picklable.
             limits: How long it may be silent, how large it may grow.
             on_beat: Called with the number of frames done so far.
+            on_length: Called with about the number of frames that there will be, if the child says it.
 
         Returns:
             What the child answers.
@@ -77,6 +95,8 @@ class ClipProcess:
                     loading, last = False, time.monotonic()
                     if kind == "beat":
                         on_beat(content[0])
+                    elif kind == "length":
+                        on_length(content[0])
                     elif kind == "done":
                         return content[0]
                     elif kind == "fatal":
@@ -145,10 +165,14 @@ class ClipProcess:
                 # -P: not what happens to lie in the working directory, but what this process can import, a
                 # backbone of the user's own for one.
                 [
-                    *(sys.executable, "-P", "-m", "pipeline.run.clip_process"),
+                    *(sys.executable, "-P", "-m", self._module),
                     *map(str, (theirs.fileno(), self._board.descriptor, os.getpid())),
                 ],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+                env={
+                    **os.environ,
+                    **self._environment,
+                    "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=self._messages,
                 stderr=self._messages,

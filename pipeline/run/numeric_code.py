@@ -52,6 +52,7 @@ NUMERIC_MODULES = (
     "pipeline.media.timeline",
     "pipeline.media.video",
     "pipeline.models",
+    "pipeline.row_blocks",
     "pipeline.stream_facts",
     "pipeline.threads",
     "pipeline.weights.source",

@@ -11,10 +11,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from pipeline.progress_bar import SECONDS_BETWEEN_LINES
 from pipeline.run.extraction_report import ClipOutcome
 
-# Into a file or a pipe, where a bar would leave hundreds of lines.
-SECONDS_BETWEEN_LINES = 10.0
 # On a terminal, which heartbeats of many workers would keep busy.
 _SECONDS_BETWEEN_DRAWINGS = 0.2
 
@@ -78,6 +77,7 @@ class ExtractionProgress:
     Args:
         num_bytes: Size of the media file of each clip to do, by clip id.
         enabled: Whether to show anything.
+        what: Name of the work.
         file: Where to; standard error by default.
         now: Clock in seconds.
     """
@@ -87,6 +87,7 @@ class ExtractionProgress:
         num_bytes: Mapping[str, int],
         *,
         enabled: bool,
+        what: str = "extract",
         file: TextIO | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -97,11 +98,12 @@ class ExtractionProgress:
         self._bytes_with_frames = 0
         self._done: set[str] = set()
         self._running: dict[str, int] = {}  # clip -> frames so far
+        self._lengths: dict[str, int] = {}  # clip -> about its number of frames, where that is known
         self._lock = threading.Lock()
         self._now = now
         self._started = now()
         self._display = _Display(
-            "extract", len(num_bytes), enabled=enabled and bool(num_bytes), file=file, now=now
+            what, len(num_bytes), enabled=enabled and bool(num_bytes), file=file, now=now
         )
 
     def add_frames(self, clip_id: str, num_frames: int) -> None:
@@ -117,6 +119,11 @@ class ExtractionProgress:
                 self._running[clip_id] = num_frames
                 self._display.show(self._clips_done, self.line)
 
+    def set_length(self, clip_id: str, num_frames: int) -> None:
+        """About how many frames a clip has; without it, the bytes per frame of the clips done must tell."""
+        with self._lock:
+            self._lengths[clip_id] = num_frames
+
     def add(self, outcome: ClipOutcome) -> None:
         """One more clip is done.
 
@@ -127,6 +134,7 @@ class ExtractionProgress:
             num_bytes = self._num_bytes[outcome.clip_id]
             self._done.add(outcome.clip_id)
             self._running.pop(outcome.clip_id, None)
+            self._lengths.pop(outcome.clip_id, None)
             self._bytes_done += num_bytes
             self._frames_done += outcome.num_frames
             self._bytes_with_frames += num_bytes if outcome.num_frames else 0
@@ -160,13 +168,13 @@ class ExtractionProgress:
 
     def _running_bytes(self) -> float:
         """Of the clips being worked on, about as much as was read; never all of a clip."""
-        if not self._frames_done:
-            return 0.0
-        bytes_per_frame = self._bytes_with_frames / self._frames_done
-        return sum(
-            min(num_frames * bytes_per_frame, 0.99 * self._num_bytes[clip_id])
-            for clip_id, num_frames in self._running.items()
-        )
+        bytes_per_frame = self._bytes_with_frames / self._frames_done if self._frames_done else 0.0
+        total = 0.0
+        for clip_id, num_frames in self._running.items():
+            num_bytes, length = self._num_bytes[clip_id], self._lengths.get(clip_id)
+            read = num_frames * (num_bytes / length if length else bytes_per_frame)
+            total += min(read, 0.99 * num_bytes)
+        return total
 
 
 class DigestProgress:

@@ -68,6 +68,11 @@ class TrackList:
         return self._parts.path(key).with_suffix(".tracks.json")
 
 
+def track_clip_id(clip_id: str, number: int) -> str:
+    """Name of the clip that a track is; tracks are counted from 1."""
+    return f"{clip_id}_track{number}"
+
+
 def track_key(key: ClipKey, number: int) -> ClipKey:
     """Key of one track's part.
 
@@ -75,4 +80,5 @@ def track_key(key: ClipKey, number: int) -> ClipKey:
         key: Of the whole clip.
         number: Of the track, from 1.
     """
-    return replace(key, clip_id=f"{key.clip_id}_track{number}", selection=f"{key.selection}; track {number}")
+    clip_id = track_clip_id(key.clip_id, number)
+    return replace(key, clip_id=clip_id, selection=f"{key.selection}; track {number}")

@@ -17,10 +17,10 @@ import joblib
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.config import CorpusConfig
 from pipeline.errors import PipelineError
+from pipeline.progress_bar import ProgressBar
 from pipeline.sample_corpus.clip import NOT_ANNOTATED, ClipPlan, labels, pictures, sound, voice
 from pipeline.sample_corpus.media import write_mp4
 from pipeline.sample_corpus.plan import plan_corpus, split_sizes
@@ -121,8 +121,9 @@ def _write_media(folder: Path, plans: Sequence[ClipPlan], workers: int | None, p
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(n_jobs=num_workers, batch_size=1, return_as="generator_unordered")
         done = parallel(joblib.delayed(write_clip)(folder, plan) for plan in plans)
-        for _ in tqdm(done, total=len(plans), desc="sample corpus", unit="clip", disable=not progress):
-            pass
+        with ProgressBar("sample corpus", "clip", len(plans), shown=progress) as bar:
+            for _ in done:
+                bar.update()
 
 
 def _write_labels(folder: Path, plans: Sequence[ClipPlan]) -> None:

@@ -12,12 +12,10 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from cache.atomic_file import make_directory, sync
 from pipeline.errors import WeightsError
+from pipeline.progress_bar import ProgressBar
 from pipeline.weights.registry import RegisteredWeights, verify_file
 
 _CHUNK_BYTES = 1 << 20
@@ -110,14 +108,7 @@ class _Transfer:
         """Fill `partial` until it has as many bytes as the whole has."""
         # A server without ranges starts again each time: only what goes further than ever is progress.
         furthest, num_vain = _size(partial), 0
-        with tqdm(
-            desc=self._weights.file_name,
-            total=self._total,
-            initial=_size(partial),
-            unit="B",
-            unit_scale=True,
-            disable=None,  # where standard error is no terminal
-        ) as progress:
+        with ProgressBar(self._weights.file_name, "B", self._total, initial=_size(partial)) as progress:
             while self._total is None or _size(partial) < self._total:
                 before = _size(partial)
                 try:
@@ -139,7 +130,7 @@ class _Transfer:
                 if num_vain >= _MAX_VAIN_ATTEMPTS:
                     raise self._unreachable(reason)
 
-    def _continue(self, partial: Path, progress: tqdm[Any]) -> bool:
+    def _continue(self, partial: Path, progress: ProgressBar) -> bool:
         """Ask for what is missing, once. Returns whether an answer of unknown length came to its end."""
         start = _size(partial)
         request = urllib.request.Request(self._url, headers={"User-Agent": "tagf"})

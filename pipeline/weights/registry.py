@@ -123,6 +123,18 @@ def weights_dir() -> Path:
     return user_folder("TAGF_WEIGHTS_DIR", "weights")
 
 
+def registered_weights(sha256: str) -> RegisteredWeights | None:
+    """The published file with a digest: by what is published of it, or since it lies here."""
+    for weights in REGISTRY.values():
+        path = weights_path(weights)
+        if weights.sha256 is not None:
+            if sha256.startswith(weights.sha256):
+                return weights
+        elif path.is_file() and file_digest(path) == sha256:
+            return weights
+    return None
+
+
 def weights_path(weights: RegisteredWeights) -> Path:
     """Where the file lies, once it is fetched or put there by hand."""
     return weights_dir() / weights.file_name
