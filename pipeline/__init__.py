@@ -1,4 +1,4 @@
-"""Stage one: media and faces in, a store of embeddings out.
+"""Stage one: media and faces in, a store of embeddings out; and from media to predictions.
 
 `import pipeline` imports no torch: the names below are looked up when they are first used.
 """
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.backbones import load_backbone
+    from pipeline.prediction.predictor import Predictor
     from pipeline.run.runner import RunOptions, extract_features
 
-__all__ = ["RunOptions", "extract_features", "load_backbone"]
+__all__ = ["Predictor", "RunOptions", "extract_features", "load_backbone"]
 
 _HOMES = {
+    "Predictor": "pipeline.prediction.predictor",
     "RunOptions": "pipeline.run.runner",
     "extract_features": "pipeline.run.runner",
     "load_backbone": "pipeline.backbones",
