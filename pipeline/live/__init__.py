@@ -1,0 +1,1 @@
+"""Valence and arousal while it happens: a camera, or a file at its own pace."""
