@@ -6,11 +6,11 @@ STAMP  := $(VENV)/.installed
 # Settings for one demo run, e.g. make demo DEMO_SET="data.corpus.clips=8 train.max_epochs=3"
 DEMO_SET ?=
 # Comparison and robustness are left to `dvc repro compare` and `dvc repro robustness`.
-DEMO_STAGES := results plot_page
+DEMO_STAGES := results report plot_page
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench soak clean install
+.PHONY: demo test test-browser lint bench soak clean install
 
 demo: $(STAMP)
 ifeq ($(strip $(DEMO_SET)),)
@@ -20,11 +20,16 @@ else
 endif
 	@dvc plots show > /dev/null
 	@echo; cat runs/results.md; echo
+	@echo "Report: runs/tagf/report.html, one page with the videos beside the traces (no network needed)"
 	@echo "Plots: dvc_plots/index.html (no network needed)   Runs: runs/   Store: data/features.zarr"
 	@echo "Next: dvc repro compare    dvc exp run -S train.lr=0.0005    dvc metrics show    tagf --help"
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 python -m pytest -m "not gpu" -q -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 python -m pytest -m "not gpu and not browser" -q -n 2 --dist worksteal
+
+# In the system's Chromium (Debian: apt-get install chromium), which no test skips for.
+test-browser: $(STAMP)
+	OMP_NUM_THREADS=1 python -m pytest tests/browser -m browser -q
 
 lint: $(STAMP)
 	ruff check .
@@ -37,6 +42,9 @@ bench: $(STAMP)
 	python benchmarks/faces.py
 	python benchmarks/many_clips.py
 	python benchmarks/memory.py
+	python benchmarks/predict.py
+	python benchmarks/live.py
+	python benchmarks/help.py
 	OMP_NUM_THREADS=1 python benchmarks/store.py
 	python benchmarks/head.py
 	python benchmarks/training.py
@@ -49,6 +57,7 @@ soak: $(STAMP)
 	python tests/soak/media_campaign.py
 	python tests/soak/crash_campaign.py
 	python tests/soak/corruption_campaign.py
+	python tests/soak/onnx_campaign.py
 
 install: $(STAMP)
 
