@@ -45,6 +45,7 @@ def closure(graph: grimp.ImportGraph, module: str) -> set[str]:
         ("results", ["tagf_head.evaluation.results"]),
         ("compare", ["tagf_head.comparison.compare"]),
         ("robustness", ["tagf_head.robustness.run"]),
+        ("report", ["pipeline.report.report"]),
     ],
 )
 def test_code_dependencies_of_a_stage_are_what_its_entries_import(graph, stages, stage, entries):

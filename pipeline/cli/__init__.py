@@ -12,6 +12,8 @@ import traceback
 
 import click
 
+from pipeline.cli.suggestions import choice_hint, section_hint
+
 # command name -> (module, one line for `tagf --help`, which must not import the module)
 _COMMANDS = {
     "sample-corpus": (
@@ -26,10 +28,16 @@ _COMMANDS = {
         "pipeline.cli.robustness",
         "CCC and gates of checkpoints under shifted, noisy and missing signals.",
     ),
+    "predict": ("pipeline.cli.predict", "Valence and arousal for any video: media to a table, in one pass."),
+    "submit": ("pipeline.cli.submit", "Files for the ABAW challenge: write, check."),
+    "live": ("pipeline.cli.live", "Valence and arousal of a camera, or of a file at its own pace."),
+    "report": ("pipeline.cli.report", "One page that shows what a model did, video beside the traces."),
+    "export": ("pipeline.cli.export", "A folder to share a model: weights, card, ONNX."),
     "results": ("pipeline.cli.results", "One table over several evaluated runs."),
     "cache": ("pipeline.cli.cache", "Feature stores: info, verify, merge, export, import."),
     "weights": ("pipeline.cli.weights", "Pretrained backbones: list, fetch, check."),
     "doctor": ("pipeline.cli.doctor", "What a bug report needs; tries one clip."),
+    "completion": ("pipeline.cli.completion", "Shell completion for bash, zsh and fish."),
     "plot-page": ("pipeline.cli.plot_page", "Write the page in which `dvc plots show` works offline."),
 }
 
@@ -50,11 +58,10 @@ class _CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            import difflib
+            from cache.suggestion import did_you_mean
 
-            close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"commands: {', '.join(_COMMANDS)}"
-            raise click.UsageError(f"'{args[0]}' is not a command; {hint}", ctx)
+            hint = did_you_mean(args[0], _COMMANDS) or f"; commands: {', '.join(_COMMANDS)}"
+            raise click.UsageError(f"'{args[0]}' is not a command{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -90,9 +97,8 @@ def main() -> None:
         sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "tagf"
-        click.echo(
-            f"{command}: {_flat(error.format_message()).rstrip('.')}; see '{command} --help'", err=True
-        )
+        message = _flat(error.format_message()).rstrip(".")
+        click.echo(f"{command}: {message}{choice_hint(error)}; see '{command} --help'", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"tagf: interrupted{_what_is_kept(sys.argv[1:])}", err=True)
@@ -109,6 +115,8 @@ def _what_is_kept(words: list[str]) -> str:
     names = tuple(word for word in words if not word.startswith("-"))[:2]
     if names[:1] == ("extract",) or names in (("weights", "fetch"), ("cache", "restore-parts")):
         return "; finished work is kept, run the same command again to continue"
+    if names[:1] == ("predict",):
+        return "; finished clips are kept, run the same command again to continue"
     if names[:1] == ("compare",):
         return "; finished trials and epochs are kept, run the same command again to continue"
     if names[:1] == ("robustness",) and any(word.partition("=")[0] == "--source" for word in words):
@@ -124,7 +132,7 @@ def _one_line(error: Exception) -> str:
     message = _flat(str(error))
     # The packages' own errors are ValueErrors with a full sentence; OSErrors name file and reason.
     if isinstance(error, (ValueError, OSError)) and message:
-        return f"error: {message}"
+        return f"error: {message}{section_hint(error)}"
     return f"internal error: {type(error).__name__}: {message}; 'tagf --debug ...' shows where"
 
 

@@ -126,14 +126,13 @@ def merge(stores: tuple[str, ...], out: Path, replace: bool) -> None:
     Example:
         tagf cache merge train.zarr test.zarr --out all.zarr
     """
-    from tqdm import tqdm
-
     from cache.merge import merge_stores
     from cache.store import FeatureStore
+    from pipeline.progress_bar import ProgressBar
 
     options.check_out(out, replace=replace)
     opened = [FeatureStore.open(store) for store in stores]
-    with tqdm(desc="merge", unit="clip", total=sum(len(store) for store in opened), disable=None) as bar:
+    with ProgressBar("merge", "clip", sum(len(store) for store in opened)) as bar:
         record = merge_stores(opened, out, progress=bar.update)
     click.echo(f"{out}: {record.num_clips} clips, {record.num_frames} rows, digest {record.digest}")
 

@@ -42,17 +42,16 @@ def export_command(store: str, format_: str, out: Path) -> None:
     Example:
         tagf cache export data/features.zarr --format hdf5 --out features.h5
     """
-    from tqdm import tqdm
-
     from cache.errors import CacheError
     from cache.exports import export_store
     from cache.location import location_of
     from cache.record import CompletionRecord
+    from pipeline.progress_bar import ProgressBar
 
     num_clips = None
     with suppress(CacheError):  # the export itself says what is wrong
         num_clips = CompletionRecord.read(location_of(store)).num_clips
-    with tqdm(desc="export", unit="clip", total=num_clips, disable=None) as bar:
+    with ProgressBar("export", "clip", num_clips) as bar:
         export_store(store, out, format_, progress=bar.update)
     click.echo(f"{out}: written")
 
@@ -132,9 +131,8 @@ def import_command(
             --fps 25 --rate audio=1.0417 --out features.zarr
         tagf cache import old.h5 --format hdf5 --dataset visual={clip}/face --times {clip}/time --out f.zarr
     """
-    from tqdm import tqdm
-
     from cache.imports import export_format, import_export, import_features
+    from pipeline.progress_bar import ProgressBar
 
     given = {
         "--stream": streams, "--dataset": datasets, "--fps": fps, "--rate": rates, "--times": times,
@@ -158,7 +156,7 @@ def import_command(
         )
     options.check_out(out, replace=replace)
     remark = ""
-    with tqdm(desc="import", unit="clip", disable=None) as bar:
+    with ProgressBar("import", "clip") as bar:
         if layout is None:
             record, exported = import_export(source, out, progress=bar.update, total=bar.reset)
             same = "the same as" if record.digest == exported else f"not that of ({exported})"

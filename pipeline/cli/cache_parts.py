@@ -108,16 +108,15 @@ def restore_command(store: str, work_dir: Path | None) -> None:
         dvc pull data/features.zarr
         tagf cache restore-parts data/features.zarr
     """
-    from tqdm import tqdm
-
     from cache.restored_parts import restore_parts
     from cache.store import FeatureStore
+    from pipeline.progress_bar import ProgressBar
     from pipeline.run.restored_tracks import restore_track_lists
     from pipeline.run.work_dir import WorkDir
 
     work = WorkDir(work_dir)
     opened = FeatureStore.open(store)
-    with tqdm(desc="restore", unit="clip", total=len(opened), disable=None) as bar:
+    with ProgressBar("restore", "clip", len(opened)) as bar:
         done = restore_parts(opened, work.parts, progress=bar.update)
     restore_track_lists(work.tracks, [*done.restored, *done.kept])
     click.echo(

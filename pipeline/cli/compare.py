@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from pipeline.cli import options
+from pipeline.cli.completed_values import complete_head, complete_heads
 from tagf_head.config import EvaluatedSplit
 
 if TYPE_CHECKING:
@@ -56,13 +57,18 @@ class JobCount(click.ParamType[int | None]):
 @options.params_option
 @click.option(
     "--heads",
+    shell_complete=complete_heads,
     help="Heads separated by commas, or all; by default those in the settings (compare.heads), else all. "
     "Settings of its own may follow a head's name: see the examples.",
 )
 @click.option(
     "--seeds", type=SeedList(), help="By default those in the settings (compare.seeds), else 0,1,2."
 )
-@click.option("--reference", help="Head to which the others are compared; concat, where it takes part.")
+@click.option(
+    "--reference",
+    shell_complete=complete_head,
+    help="Head to which the others are compared; concat, where it takes part.",
+)
 @click.option(
     "--folds",
     is_flag=True,
@@ -115,6 +121,7 @@ def command(
         tagf compare --features data/features.zarr --annotations data/corpus/annotations \\
             --params params.yaml --heads tagf,rjca,concat --seeds 0,1,2 --out runs/comparison
         tagf compare --list --params params.yaml
+
     \b
     Heads with settings of their own, and a head of one's own:
         --heads tagf,tagf:causal=true,num_steps=3

@@ -21,7 +21,8 @@ from tagf_head.config import EvaluatedSplit
     type=options.PATH,
     multiple=True,
     required=True,
-    help="A run's best.safetensors. Given more than once, the predictions of all are averaged.",
+    help="A run's best.safetensors, or the folder of one. Given more than once, the predictions of all are "
+    "averaged.",
 )
 @click.option(
     "--split",
@@ -41,6 +42,7 @@ from tagf_head.config import EvaluatedSplit
     help="Parquet file to write: the predictions per frame without each modality.",
 )
 @click.option("--traces", type=options.OUT, help="CSV file to write for `dvc plots`: some clips over time.")
+@options.smooth_option
 @options.params_option
 @options.device_option
 def command(
@@ -55,6 +57,7 @@ def command(
     calibration: Path | None,
     reliability: Path | None,
     traces: Path | None,
+    smooth: str | None,
     params: Path | None,
     device: str,
 ) -> None:
@@ -69,11 +72,15 @@ def command(
         tagf evaluate --features data/features.zarr --annotations data/corpus/annotations \\
             --checkpoint runs/cv/fold-0/best.safetensors --checkpoint runs/cv/fold-1/best.safetensors \\
             --split test --out runs/cv/ensemble.json
+        tagf evaluate --features data/features.zarr --annotations data/corpus/annotations \\
+            --checkpoint runs/tagf/best.safetensors --smooth median:0.5 --out smoothed.json
     """
     from cache.settings import load_section
     from pipeline.cli.metrics_table import print_metrics
+    from pipeline.model_sharing.model_source import find_checkpoint
     from tagf_head.config import EvaluateConfig
     from tagf_head.evaluation.evaluate import evaluate_head
+    from tagf_head.evaluation.smoothing import parse_smoothing
 
     config = load_section(params, "evaluate", EvaluateConfig) if params else EvaluateConfig()
     if split is not None:
@@ -81,7 +88,7 @@ def command(
     evaluation = evaluate_head(
         features,
         annotations,
-        checkpoints,
+        tuple(find_checkpoint(each) if each.exists() else each for each in checkpoints),
         out,
         predictions,
         traces,
@@ -90,6 +97,7 @@ def command(
         gates=gates,
         calibration=calibration,
         reliability=reliability,
+        smoothing=None if smooth is None else parse_smoothing(smooth),
         device=device,
     )
     print_metrics(evaluation.metrics)

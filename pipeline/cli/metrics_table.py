@@ -31,6 +31,7 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
         *((name, *_cells(metrics[name], metrics[name])) for name in _TARGETS),
         ("mean", _number(metrics["mean_ccc"]), _interval(metrics, "mean_ccc")),
         *((f"{name}, mean over clips", *_cells(metrics["clip_mean"][name], None)) for name in _TARGETS),
+        *_unsmoothed_rows(metrics),
     ]
     print_table(_title(metrics), header, [(*row, *[""] * (len(header) - len(row))) for row in rows])
     for line in _notes(metrics):
@@ -44,6 +45,14 @@ def _title(metrics: Mapping[str, Any]) -> str:
         f"{head} on {metrics['split']}: {metrics['num_clips']} clips, {metrics['num_frames']} frames, "
         f"{metrics['num_labelled_frames']} with labels"
     )
+
+
+def _unsmoothed_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """What the metrics would be without the smoothing."""
+    if "smoothing" in metrics:
+        without = metrics["smoothing"]["without"]
+        yield from ((f"{name}, not smoothed", *_cells(without[name], None)) for name in _TARGETS)
+        yield ("mean, not smoothed", _number(without["mean_ccc"]))
 
 
 def _cells(values: Mapping[str, Any], intervals: Mapping[str, Any] | None) -> list[str]:
@@ -63,6 +72,12 @@ def _interval(values: Mapping[str, Any], name: str) -> str:
 
 def _notes(metrics: Mapping[str, Any]) -> Iterator[str]:
     interval = metrics["interval"]
+    if "smoothing" in metrics:
+        smoothing = metrics["smoothing"]
+        yield (
+            f"Smoothed: {smoothing['kind']} over {smoothing['seconds']:g} s; the intervals are of the "
+            "smoothed predictions."
+        )
     units = counted(interval["num_units"], interval["unit"])
     yield f"Intervals: {interval['num_resamples']} bootstrap resamples of {units}."
     for name, gate in metrics.get("gates", {}).items():

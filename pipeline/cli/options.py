@@ -41,6 +41,21 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class _StreamFile(click.ParamType[tuple[str, str]]):
+    """`STREAM=FILE`."""
+
+    name = "stream=file"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """As `click.ParamType`."""
+        stream, equals, weights = str(value).partition("=")
+        if not (stream and equals and weights):
+            self.fail(f"expected STREAM=FILE, like visual=ir50.pth, got {value!r}", param, ctx)
+        return stream, weights
+
+
 #: A path that need not exist yet; the code that opens it names the remedy when it is missing.
 PATH = LocalPath("copy it here first")
 #: One that is written to.
@@ -70,6 +85,19 @@ device_option = click.option(
     default="auto",
     show_default=True,
     help="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.",
+)
+weights_option = click.option(
+    "--weights",
+    multiple=True,
+    type=_StreamFile(),
+    metavar="STREAM=FILE",
+    help="Weights of a backbone (visual=FILE, audio=FILE), where they are not found by their digest.",
+)
+smooth_option = click.option(
+    "--smooth",
+    metavar="KIND:SECONDS",
+    help="Smooth the predictions over time: median:0.5 is a centred median over half a second, "
+    "exponential:0.5 a mean of what came before with that time constant.",
 )
 replace_option = click.option(
     "--replace", is_flag=True, help="Replace the store that lies at --out, once the new one is complete."

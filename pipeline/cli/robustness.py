@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from pipeline.cli import options
+from pipeline.cli.completed_values import complete_conditions
 from tagf_head.config import EvaluatedSplit
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ MEDIA_FOLDER = "media"
 )
 @click.option(
     "--conditions",
+    shell_complete=complete_conditions,
     metavar="NAME,...",
     help="shift, noise, drop; with --source also those of media, such as blur or white_noise=5. By default "
     "all. docs/robustness.md lists them.",
@@ -93,6 +95,7 @@ def command(
             --source data/corpus/videos --conditions noise,white_noise,blur
     """
     from cache.settings import load_section
+    from pipeline.model_sharing.model_source import MODEL_FILE, find_checkpoint
     from tagf_head.config import EvaluateConfig
     from tagf_head.robustness.config import RobustnessConfig
     from tagf_head.robustness.run import measure_robustness
@@ -109,7 +112,7 @@ def command(
     measure_robustness(
         features,
         annotations,
-        checkpoints,
+        tuple(find_checkpoint(each) if (each / MODEL_FILE).is_file() else each for each in checkpoints),
         out,
         config=config,
         evaluate=evaluate,
@@ -129,6 +132,7 @@ def _chosen(
     conditions: str | None, *, has_source: bool
 ) -> tuple[tuple[str, ...], tuple[degradation.Condition, ...]]:
     """Families of conditions on the features, and conditions of media."""
+    from cache.suggestion import did_you_mean
     from pipeline.degradation import CONDITIONS, FAMILIES, read_condition
     from tagf_head.robustness.conditions import FEATURE_FAMILIES
 
@@ -142,8 +146,9 @@ def _chosen(
             of_media += [each for each in CONDITIONS.values() if each.family == name]
         elif name not in FEATURE_FAMILIES:
             if "=" not in name:
+                every = (*FEATURE_FAMILIES, *FAMILIES)
                 raise click.UsageError(
-                    f"--conditions: {name!r} is none of {', '.join((*FEATURE_FAMILIES, *FAMILIES))}"
+                    f"--conditions: {name!r} is none of {', '.join(every)}{did_you_mean(name, every)}"
                 )
             of_media.append(read_condition(name))
     if of_media and not has_source:

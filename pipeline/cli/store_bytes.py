@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
+    from pipeline.progress_bar import ProgressBar
 
 
 @contextmanager
-def checking_bar(stores: Sequence[str], *, shown: bool) -> Iterator[tqdm[Any]]:
-    """A bar in bytes on standard error, where that is a terminal.
+def checking_bar(stores: Sequence[str], *, shown: bool) -> Iterator[ProgressBar]:
+    """Progress in bytes, on standard error.
 
     Args:
         stores: Paths or URLs of what is read as a whole.
         shown: Whether to show it at all.
     """
-    from tqdm import tqdm
+    from pipeline.progress_bar import ProgressBar
 
-    disable = None if shown else True
-    with tqdm(desc="verify", unit="B", unit_scale=True, total=None, disable=disable) as bar:
-        if not bar.disable:
-            bar.reset(total=_num_bytes(stores))
+    with ProgressBar("verify", "B", _num_bytes(stores) if shown else None, shown=shown) as bar:
         yield bar
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli import options
+from pipeline.cli.completed_values import complete_head
 
 if TYPE_CHECKING:
     from tagf_head.config import EvaluateConfig, TrainConfig
@@ -37,7 +38,9 @@ class FoldName(click.ParamType[int | str]):
 @options.annotations_option
 @click.option("--out", type=options.OUT, required=True, help="Folder of the run.")
 @options.params_option
-@click.option("--head", help="Name of the head; by default the one in the settings.")
+@click.option(
+    "--head", shell_complete=complete_head, help="Name of the head; by default the one in the settings."
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed; by default the one in the settings.")
 @click.option(
     "--fold",

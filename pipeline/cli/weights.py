@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.completed_values import complete_weights
 from pipeline.weights.registry import REGISTRY, RegisteredWeights
 
 
@@ -47,7 +48,7 @@ def list_command() -> None:
 
 
 @command.command("fetch")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_weights)
 def fetch(names: tuple[str, ...]) -> None:
     """Download registered weights; a download that broke off goes on where it was.
 
@@ -66,7 +67,7 @@ def fetch(names: tuple[str, ...]) -> None:
 
 
 @command.command("check")
-@click.argument("names", metavar="[NAME|FILE]...", nargs=-1)
+@click.argument("names", metavar="[NAME|FILE]...", nargs=-1, shell_complete=complete_weights)
 @click.option("--backbone", help="What the FILEs are for: ir50, resnet50, inception_resnet_v1 or vggish.")
 @click.option(
     "--input-size-px", type=click.IntRange(min=1), help="Side of the faces, where not the usual one."
@@ -111,11 +112,10 @@ def _registered(name: str) -> RegisteredWeights:
         return REGISTRY[name]
     if Path(name).suffix:
         raise click.UsageError(f"{name!r} is no registered name; for a file, add --backbone NAME")
-    import difflib
+    from cache.suggestion import did_you_mean
 
-    close = difflib.get_close_matches(name, REGISTRY, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"registered: {', '.join(REGISTRY)}"
-    raise click.UsageError(f"no weights are registered as {name!r}; {hint}")
+    hint = did_you_mean(name, REGISTRY) or f"; registered: {', '.join(REGISTRY)}"
+    raise click.UsageError(f"no weights are registered as {name!r}{hint}")
 
 
 def _digest_line(weights: RegisteredWeights, digest: str) -> str:

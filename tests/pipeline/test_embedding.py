@@ -113,6 +113,27 @@ def test_rows_are_given_out_before_all_blocks_are_read() -> None:
         assert num_read <= number + 2
 
 
+def test_rows_are_given_out_though_faces_are_rare() -> None:
+    """An hour without a face must not wait for the batch of the last one to fill."""
+    num_read = 0
+
+    def endless() -> Iterator[Block]:
+        nonlocal num_read
+        while True:
+            num_read += 1
+            assert num_read < 300, "all is read before anything is given"
+            yield faces([num_read % 256] if num_read % 50 == 1 else [])
+
+    probe = Probe("faces", (3, 8, 8))
+    rows = embedder(probe).map(endless())
+    for number in range(1, 200):
+        given = next(rows)
+        assert num_read <= number + 33
+        assert len(given) == (number % 50 == 1)
+        np.testing.assert_allclose(given[:, 0], [grey(number % 256)] * len(given), atol=1e-6)
+    assert {tuple(call.shape) for call in probe.calls} == {(16, 3, 8, 8)}
+
+
 def test_views_are_cut_and_mirrored_and_normalised() -> None:
     probe = Probe("faces", (3, 40, 40), num_features=1)
     crop = random_faces(1)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from pipeline.cli.evaluate import command
 from pipeline.cli.metrics_table import print_metrics
+from tagf_head.evaluation.smoothing import Smoothing
 
 TARGET = {"ccc": 0.5124, "pcc": 0.5301, "rmse": 0.31, "mae": 0.25, "sagr": 0.7}
 CLIP_MEAN = {"ccc": 0.4, "pcc": 0.45, "rmse": 0.2, "mae": 0.15, "sagr": 0.65, "num_clips": 3}
@@ -112,6 +113,18 @@ def test_calibration_and_reliability(capsys: pytest.CaptureFixture[str]) -> None
     assert max(map(len, alone)) <= 120
 
 
+def test_smoothing(capsys: pytest.CaptureFixture[str]) -> None:
+    without = {"valence": TARGET | {"ccc": 0.4}, "arousal": TARGET | {"ccc": None}, "mean_ccc": None}
+    lines = printed(capsys, smoothing={"kind": "median", "seconds": 0.5, "without": without})
+    rows = {line.strip().split("  ")[0]: line.split() for line in lines}
+    assert rows["valence, not smoothed"][3:] == ["0.400", "0.530", "0.310", "0.250", "0.700"]
+    assert rows["arousal, not smoothed"][3] == "n/a"
+    assert rows["mean, not smoothed"][3:] == ["n/a"]
+    assert rows["valence"][1] == "0.512"
+    assert any(line.startswith("Smoothed: median over 0.5 s") for line in lines)
+    assert not any("moothed" in line for line in printed(capsys))
+
+
 def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
@@ -127,7 +140,7 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert result.exit_code == 0
     assert "tagf on test" in result.output
     files = "--predictions p --traces t --clip-metrics c --gates g --calibration d --reliability r"
-    others = ["--split", "fold", "--device", "cpu"]
+    others = ["--split", "fold", "--device", "cpu", "--smooth", "exponential:0.3"]
     CliRunner().invoke(command, [*arguments, *files.split(), *others], catch_exceptions=False)
     positional, options = zip(*seen, strict=True)
     places = (("f.zarr",), Path("labels"), (Path("a"), Path("b")), Path("m.json"))
@@ -139,3 +152,4 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert [each["calibration"] for each in options] == [None, Path("d")]
     assert [each["reliability"] for each in options] == [None, Path("r")]
     assert [each["device"] for each in options] == ["auto", "cpu"]
+    assert [each["smoothing"] for each in options] == [None, Smoothing(kind="exponential", seconds=0.3)]

@@ -83,6 +83,16 @@ def test_a_running_clip_is_never_done_before_it_is() -> None:
     assert progress.line().startswith("1/2 clips")
 
 
+def test_lengths_tell_the_time_left_before_a_clip_is_done() -> None:
+    clock = Clock()
+    progress = ExtractionProgress({"a": 1000, "b": 3000}, enabled=False, now=clock)
+    progress.set_length("a", 200)
+    clock.now_s = 10.0
+    progress.add_frames("a", 100)
+    # Half of a is 500 of 4000 bytes, in 10 s.
+    assert progress.line() == "0/2 clips, 10 frames/s, 01:10 left"
+
+
 def test_what_is_told_of_a_clip_after_its_end_does_not_count() -> None:
     clock = Clock()
     progress = ExtractionProgress({"a": 100, "b": 100}, enabled=False, now=clock)
