@@ -19,6 +19,7 @@ from pipeline.config import ExtractConfig
 from pipeline.errors import ExtractionError, WeightsError
 from pipeline.feature_spec import LIBRARIES, feature_spec, library_version, section_of
 from pipeline.prediction.clip_rows import center_view
+from pipeline.prediction.own_backbone_source import require_own_source
 from pipeline.weights.registry import how_to_get, registered_weights, weights_path
 from tagf_head.checkpoint import CheckpointInfo
 from tagf_head.errors import CheckpointError
@@ -50,7 +51,8 @@ def extract_settings(
     Raises:
         CheckpointError: The features were made by another program.
         WeightsError: Weights that are not at hand.
-        ExtractionError: A setting is another one than that of the features.
+        ExtractionError: A setting, or the source of a backbone of one's own, is another one than that of the
+            features.
         SettingsError: `params` cannot be read, or the checkpoint has a setting that this version has not.
     """
     spec = info.spec
@@ -68,6 +70,8 @@ def extract_settings(
     if params is not None:
         config = replace(load_section(params, "extract", ExtractConfig), streams={})
     else:
+        for stream in HEAD_STREAMS:
+            require_own_source(spec, stream, where=where)
         config = parse_settings(ExtractConfig, _section(spec, weights, where), where=where, section="extract")
     for stream, named in weights.items():
         section = replace(getattr(config, stream), weights=named)

@@ -84,6 +84,24 @@ def test_every_setting_comes_back(config: ExtractConfig) -> None:
     assert settings_of(FeatureSpec.from_json(spec.to_json())) == found
 
 
+def test_a_backbone_of_another_source_is_refused_before_any_of_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trap.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = changed(
+        feature_spec(ExtractConfig()),
+        audio__backbone="trap:Trap",
+        audio__backbone_source="sha256:" + "0" * 64,
+        audio__weights="",
+    )
+    with pytest.raises(ExtractionError, match=r"audio backbone 'trap:Trap'.*trap\.py.*nothing was run"):
+        settings_of(spec)
+    with pytest.raises(ExtractionError, match="'nowhere_at_all:Trap' is not here"):
+        settings_of(changed(spec, audio__backbone="nowhere_at_all:Trap"))
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that takes the place of published weights, by its digest and not by its name."""
