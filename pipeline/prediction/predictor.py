@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
@@ -34,6 +34,7 @@ from pipeline.prediction.column_names import parse_columns
 from pipeline.prediction.extract_settings import extract_settings, library_note
 from pipeline.prediction.predicted_rows import PredictedRows
 from pipeline.prediction.prediction_table import PredictionTable
+from pipeline.prediction.prediction_task import SubjectChoice
 from pipeline.prediction.row_prediction import predicted_rows
 from pipeline.prediction.smoothed_rows import smoothed_rows
 from pipeline.run.clip_keys import gives_tracks
@@ -45,9 +46,6 @@ from tagf_head.evaluation.smoothing import Smoothing
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped]
-
-#: Whose face it is where there are several.
-SubjectChoice = Literal["largest", "longest", "left", "right", "all"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
