@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.prediction.freed_memory import give_back_freed_memory
 from pipeline.threads import one_thread
 from tagf_head.evaluation.head_passes import WINDOWS_PER_PASS, GatedRows, ValueLayout, head_pass
 from tagf_head.evaluation.stitching import Stitching
@@ -124,6 +125,7 @@ class WindowStream:
         if self._stitching is None:
             self._stitching = Stitching(self._num_rows - self._num_taken, found.values.shape[-1])
         self._stitching.add(starts - self._num_taken, length, found.values.to("cpu", torch.float64).numpy())
+        give_back_freed_memory()
 
     def _gathered(self, rows: NDArray[np.float16], starts: NDArray[np.int64]) -> Tensor:
         """``(B, L, D)`` windows, zero behind the clip's end."""
