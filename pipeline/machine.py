@@ -1,11 +1,16 @@
-"""The kind of machine that made some numbers, for the record."""
+"""The machine: its kind, for the record of numbers that it made, and what it has room for."""
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
+from joblib import cpu_count
+
 _CPU_INFO = Path("/proc/cpuinfo")
+# Memory of a worker with all networks loaded is 1.5 GB.
+_BYTES_PER_WORKER = 2 * 2**30
 
 
 def machine_type(accelerator: str | None = None) -> str:
@@ -16,6 +21,13 @@ def machine_type(accelerator: str | None = None) -> str:
     """
     parts = [_cpu_model(), platform.machine(), accelerator]
     return " / ".join(part for part in parts if part)
+
+
+def fitting_workers() -> int:
+    """Processes with networks of their own: one per core, as far as the memory goes, at least 1."""
+    memory_bytes: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    num_cores: int = cpu_count()
+    return max(1, min(num_cores, memory_bytes // _BYTES_PER_WORKER))
 
 
 def _cpu_model() -> str:

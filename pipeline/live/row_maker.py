@@ -21,6 +21,7 @@ from pipeline.live.live_source import LiveFrame
 from pipeline.live.trailing_sound import TrailingSound
 from pipeline.media.video import VideoFrame
 from pipeline.models import Models, load_models, resolve_device
+from pipeline.prediction.extract_settings import read_by_heads
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +40,7 @@ class LiveRow:
 
 
 def live_models(config: ExtractConfig, device: str) -> Models:
-    """The networks of a live prediction: the two streams that heads read, and of the faces the centre view.
+    """The networks of a live prediction: the two streams and the view that heads read.
 
     On a CPU a network is called with the one input that there is, so that its rows differ from stage one's by
     rounding. A GPU takes no longer for stage one's whole batch, and gives its very rows.
@@ -48,8 +49,7 @@ def live_models(config: ExtractConfig, device: str) -> Models:
         WeightsError: As `load_models`.
         ExtractionError: As `load_models`.
     """
-    wanted = replace(config, streams={}, visual=replace(config.visual, views=("center",)))
-    models = load_models(wanted, device)
+    models = load_models(read_by_heads(config), device)
     if resolve_device(device).type != "cpu":
         return models
     single = {

@@ -80,6 +80,13 @@ def extract_settings(
     return config
 
 
+def read_by_heads(config: ExtractConfig) -> ExtractConfig:
+    """The section without what heads do not read: further streams, and views other than evaluation's."""
+    views = config.visual.views
+    center = replace(config.visual, views=(views[center_view(views)],))
+    return replace(config, visual=center, streams={})
+
+
 def library_note(spec: FeatureSpec, *, where: str) -> str | None:
     """One line where the features were made with other versions of the computing libraries; None if not."""
     others = [

@@ -18,11 +18,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from joblib import cpu_count
-
 from cache.exports.clip_names import clip_names
 from pipeline.config import LimitsConfig
 from pipeline.errors import ExtractionError, ManifestError
+from pipeline.machine import fitting_workers
 from pipeline.prediction.folder_lock import alone_in
 from pipeline.prediction.prediction_files import PARTIAL_SUFFIX, TableFormat
 from pipeline.prediction.prediction_inputs import PredictionInput, media_state
@@ -44,8 +43,6 @@ from pipeline.prediction.prediction_workers import PredictionWorkers
 from pipeline.run.extraction_report import ClipOutcome
 from pipeline.run.progress import ExtractionProgress
 
-# Memory of a child process with all networks and a head loaded.
-_BYTES_PER_WORKER = 2 * 2**30
 # Each has networks of its own on the GPU.
 _WORKERS_PER_GPU = 4
 # Between two times that the record is written.
@@ -224,7 +221,7 @@ class PredictionRun:
             workers.close()
 
     def _num_workers(self, num_tasks: int) -> int:
-        fitting = max(1, min(cpu_count(), _physical_memory_bytes() // _BYTES_PER_WORKER))
+        fitting = fitting_workers()
         if any(device != "cpu" for device in self.devices):
             fitting = min(fitting, _WORKERS_PER_GPU * len(self.devices))
         return min(num_tasks, self.workers or fitting)
@@ -306,7 +303,3 @@ def _require_no_namesakes(clip_ids: Collection[str]) -> None:
 
 def _listed(folder: Path) -> list[str]:
     return [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
-
-
-def _physical_memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -29,9 +29,9 @@ from pipeline.errors import ExtractionError, MediaError
 from pipeline.extract import ClipExtraction
 from pipeline.model_sharing.model_source import find_checkpoint
 from pipeline.models import Models, load_models, resolve_device
-from pipeline.prediction.clip_rows import RowBlock, center_view, media_rows, store_rows
+from pipeline.prediction.clip_rows import RowBlock, media_rows, store_rows
 from pipeline.prediction.column_names import parse_columns
-from pipeline.prediction.extract_settings import extract_settings, library_note
+from pipeline.prediction.extract_settings import extract_settings, library_note, read_by_heads
 from pipeline.prediction.predicted_rows import PredictedRows
 from pipeline.prediction.prediction_table import PredictionTable
 from pipeline.prediction.prediction_task import SubjectChoice
@@ -111,12 +111,10 @@ class Predictor:
         )
         if note := library_note(first.checkpoint.info.spec, where=str(first.path)):
             warnings.warn(note, stacklevel=2)
-        views = config.visual.views
-        read = replace(config, visual=replace(config.visual, views=(views[center_view(views)],)))
         return cls(
             ensemble=ensemble,
             config=config,
-            models=load_models(read, str(place)),
+            models=load_models(read_by_heads(config), str(place)),
             device=place,
             subject=subject or config.faces.subject,
             smoothing=smoothing,

@@ -14,12 +14,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.prediction.prediction_record import FORMAT, RECORD_NAME
 from pipeline.report.clip_prediction import ClipPrediction, gate_traces
 from pipeline.report.errors import ReportError
 from tagf_head.config import TARGETS
 
-RECORD_FILE = "prediction.json"
-_FORMAT = "tagf-prediction-1"
 _DEVIATIONS = tuple(f"{target}_sd" for target in TARGETS)
 # Columns that are no gate's, under the names of `tagf predict` and of its `--columns openface`.
 _TIME_NAMES = ("time_s", "timestamp")
@@ -61,7 +60,7 @@ class PredictedFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.record = _read_record(folder / RECORD_FILE)
+        self.record = _read_record(folder / RECORD_NAME)
         self.clips = tuple(_clip_record(folder, clip) for clip in self.record["clips"])
         self._file = {clip.clip_id: clip.file for clip in self.clips if clip.file is not None}
         self.clip_ids = tuple(self._file)
@@ -107,9 +106,9 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ReportError(f"{path} cannot be read as JSON ({error}); {remedy}") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise ReportError(f"{path}: expected format {_FORMAT!r}, got {found!r}; {remedy}")
+        raise ReportError(f"{path}: expected format {FORMAT!r}, got {found!r}; {remedy}")
     if not isinstance(record.get("clips"), list):
         raise ReportError(f"{path}: expected a list of clips, got none; {remedy}")
     return record
@@ -132,7 +131,7 @@ def _clip_record(folder: Path, clip: Any) -> ClipRecord:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ReportError(
-            f"{folder / RECORD_FILE}: a clip's entry is damaged ({error!r}); run 'tagf predict' again"
+            f"{folder / RECORD_NAME}: a clip's entry is damaged ({error!r}); run 'tagf predict' again"
         ) from error
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.prediction.prediction_record import RECORD_NAME
 from pipeline.report.clip_media import media_of_clip, media_of_source
 from pipeline.report.clip_prediction import ClipPrediction, PredictionSource
 from pipeline.report.clip_table import ClipRow, row_of_clip, spread_choice
@@ -16,7 +17,7 @@ from pipeline.report.comparison_chart import comparison_chart
 from pipeline.report.errors import ReportError
 from pipeline.report.evaluated_clips import EvaluatedClips
 from pipeline.report.evaluated_table import rows_of_file
-from pipeline.report.predicted_folder import RECORD_FILE, PredictedFolder
+from pipeline.report.predicted_folder import PredictedFolder
 from pipeline.report.provenance import (
     Provenance,
     prediction_provenance,
@@ -113,13 +114,13 @@ def gather(sources: ReportSources) -> ReportContent:
         ManifestError: The source of the videos does not say what its clips are.
     """
     folder = sources.folder
-    if (folder / RECORD_FILE).is_file():
+    if (folder / RECORD_NAME).is_file():
         return _gather_prediction(sources)
     if not any((folder / name).is_file() for name in _RUN_FILES) and not [*folder.glob("fold-*/*")]:
         what = "an empty or other folder" if folder.is_dir() else "no such folder"
         raise ReportError(
             f"{folder}: expected a run ({', '.join(_RUN_FILES)}: any of them) or a folder of predictions "
-            f"({RECORD_FILE}), got {what}; name the --out of 'tagf train' or of 'tagf predict'"
+            f"({RECORD_NAME}), got {what}; name the --out of 'tagf train' or of 'tagf predict'"
         )
     return _gather_run(sources)
 

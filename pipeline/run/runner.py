@@ -6,15 +6,12 @@ on what was interrupted, kept or parallel.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from joblib import cpu_count
 
 from cache.errors import CorruptFeatureError
 from cache.pack import pack_store
@@ -27,6 +24,7 @@ from pipeline.config import ExtractConfig
 from pipeline.degradation.degradation import Degradation
 from pipeline.errors import EngineError, ExtractionError, ManifestError
 from pipeline.feature_spec import clip_streams, feature_spec
+from pipeline.machine import fitting_workers
 from pipeline.manifest import read_manifest
 from pipeline.preview.collector import write_index
 from pipeline.run.engine import DaskEngine, Engine, EngineName, LocalEngine
@@ -36,9 +34,6 @@ from pipeline.run.gpus import accelerator_name, gpu_devices
 from pipeline.run.json_log import JsonLog
 from pipeline.run.numeric_code import code_digest
 from pipeline.run.work_dir import WorkDir
-
-# Memory of a worker with all networks loaded is 1.5 GB.
-_BYTES_PER_WORKER = 2 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,8 +250,7 @@ class _Servers:
 def _engine(options: RunOptions) -> Engine:
     if options.scheduler is not None:
         return DaskEngine(options.scheduler)
-    fitting = max(1, min(cpu_count(), _physical_memory_bytes() // _BYTES_PER_WORKER))
-    return LocalEngine(options.workers or fitting)
+    return LocalEngine(options.workers or fitting_workers())
 
 
 def _require_distinct(keys: Sequence[ClipKey]) -> None:
@@ -321,7 +315,3 @@ def _is_sound(parts: PartStore, key: ClipKey) -> bool:
     except CorruptFeatureError:
         return False
     return True
-
-
-def _physical_memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.prediction.prediction_record import RECORD_NAME
 from pipeline.submission.abaw_file import ClipValues
 from pipeline.submission.errors import SubmissionError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RECORD = "prediction.json"
 RUN_PREDICTIONS = "predictions.parquet"
 _VALUES = ("valence", "arousal")
 # OpenFace counts frames from 1, and has this column.
@@ -63,28 +63,28 @@ def find_predictions(path: Path) -> PredictionSource:
         )
     if not path.is_dir():
         return PredictionSource(tables=((None, path),), failures={})
-    if (path / RECORD).is_file():
+    if (path / RECORD_NAME).is_file():
         return _of_folder(path)
     if (path / RUN_PREDICTIONS).is_file():
         return PredictionSource(tables=((None, path / RUN_PREDICTIONS),), failures={})
     raise SubmissionError(
-        f"predictions {str(path)!r}: expected {RECORD} or {RUN_PREDICTIONS} in it, got neither; run 'tagf "
-        "predict', or 'tagf evaluate' with --predictions"
+        f"predictions {str(path)!r}: expected {RECORD_NAME} or {RUN_PREDICTIONS} in it, got neither; "
+        "run 'tagf predict', or 'tagf evaluate' with --predictions"
     )
 
 
 def _of_folder(folder: Path) -> PredictionSource:
     """The files that a prediction's record names."""
     try:
-        clips: list[dict[str, Any]] = json.loads((folder / RECORD).read_text("utf-8"))["clips"]
+        clips: list[dict[str, Any]] = json.loads((folder / RECORD_NAME).read_text("utf-8"))["clips"]
         done = [clip for clip in clips if clip["status"] == "predicted"]
         failures = {str(clip["clip_id"]): str(clip["error"]) for clip in clips if clip not in done}
         # A name alone: no record leads out of its folder.
         tables = tuple((str(clip["clip_id"]), folder / Path(clip["file"]).name) for clip in done)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SubmissionError(
-            f"predictions {str(folder)!r}: {RECORD} cannot be read ({type(error).__name__}: {error}); run "
-            "'tagf predict' again"
+            f"predictions {str(folder)!r}: {RECORD_NAME} cannot be read ({type(error).__name__}: {error}); "
+            "run 'tagf predict' again"
         ) from error
     return PredictionSource(tables=tables, failures=failures)
 

@@ -83,6 +83,8 @@ def test_networks_that_take_one_input_on_a_cpu_give_the_rows_but_for_rounding(cl
     expected = stage_one(clip, config, models, tmp_path)
     alone = live_models(replace(config, visual=replace(config.visual, views=("flip", "center"))), "cpu")
     assert alone.embedders["visual"].views == ("center",)
+    turned = live_models(replace(config, visual=replace(config.visual, views=("flip",))), "cpu")
+    assert turned.embedders["visual"].views == ("flip",), "a head that never saw the centre"
     rows = live_rows(clip, config, replace(alone, detector=models.detector))
     np.testing.assert_allclose([row.visual for row in rows], expected["visual"], rtol=2**-9, atol=1e-3)
     np.testing.assert_allclose([row.audio for row in rows], expected["audio"], rtol=2**-9, atol=1e-3)
